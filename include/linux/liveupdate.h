@@ -1,0 +1,124 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * Live Update Orchestrator: what a handler of a kind of file needs.
+ */
+#ifndef _LINUX_LIVEUPDATE_H
+#define _LINUX_LIVEUPDATE_H
+
+#include <linux/errno.h>
+#include <linux/list.h>
+#include <linux/types.h>
+#include <linux/kho/abi/luo.h>
+
+struct file;
+struct liveupdate_file_handler;
+struct module;
+
+/**
+ * struct liveupdate_file_op_args - arguments of a handler's operations
+ * @handler:         the handler itself
+ * @retrieve_status: 0: not retrieved; 1: retrieved; negative: the errno with
+ *                   which retrieving failed. For @finish and @can_finish.
+ * @file:            the file; set by @retrieve, which passes its reference.
+ *                   %NULL for @finish of a file that was not retrieved.
+ * @serialized_data: what the next kernel gets of the file; set by @preserve,
+ *                   may be changed by @freeze
+ * @private_data:    the handler's own, in this kernel only; set by @preserve
+ */
+struct liveupdate_file_op_args {
+	struct liveupdate_file_handler *handler;
+	int retrieve_status;
+	struct file *file;
+	u64 serialized_data;
+	void *private_data;
+};
+
+/**
+ * struct liveupdate_file_ops - what a handler does with a file of its kind
+ * @can_preserve: whether the file is of this kind. Fast and without effect.
+ * @preserve:     make the file's state survive; may sleep. The file can be
+ *                used until @freeze.
+ * @unpreserve:   undo @preserve
+ * @freeze:       optional; the reboot has begun: write down what changes until
+ *                now. An error stops the reboot.
+ * @unfreeze:     optional; undo @freeze, the reboot failed
+ * @retrieve:     make the file from @serialized_data. -ENOMEM, -EINTR and
+ *                -EAGAIN mean that nothing was consumed and that it may be
+ *                asked again; any other error is remembered.
+ * @can_finish:   optional; whether @finish may come now
+ * @finish:       the file is over for live update: free what only served it,
+ *                and everything if the file was not retrieved. Called once for
+ *                every file that came in, also where @retrieve failed.
+ * @get_id:       optional; what identifies the preserved object, where several
+ *                files can be of one; default: the file itself
+ * @owner:        module of the handler, held while it has a file
+ *
+ * Required: @can_preserve, @preserve, @unpreserve, @retrieve, @finish. All but
+ * @can_preserve and @get_id may sleep. No two operations on one file run at
+ * the same time.
+ */
+struct liveupdate_file_ops {
+	bool (*can_preserve)(struct liveupdate_file_handler *handler,
+			     struct file *file);
+	int (*preserve)(struct liveupdate_file_op_args *args);
+	void (*unpreserve)(struct liveupdate_file_op_args *args);
+	int (*freeze)(struct liveupdate_file_op_args *args);
+	void (*unfreeze)(struct liveupdate_file_op_args *args);
+	int (*retrieve)(struct liveupdate_file_op_args *args);
+	bool (*can_finish)(struct liveupdate_file_op_args *args);
+	void (*finish)(struct liveupdate_file_op_args *args);
+	unsigned long (*get_id)(struct file *file);
+	struct module *owner;
+};
+
+/**
+ * struct liveupdate_file_handler - a kind of file that can be preserved
+ * @ops:        its operations
+ * @compatible: name of the layout behind @serialized_data; the next kernel
+ *              finds its handler by it
+ */
+struct liveupdate_file_handler {
+	const struct liveupdate_file_ops *ops;
+	const char compatible[LIVEUPDATE_HNDL_COMPAT_LENGTH];
+
+	/* private: */
+	struct list_head list;
+};
+
+#ifdef CONFIG_LIVEUPDATE
+
+bool liveupdate_enabled(void);
+int liveupdate_reboot(void);
+void liveupdate_reboot_undo(void);
+
+int liveupdate_register_file_handler(struct liveupdate_file_handler *fh);
+int liveupdate_unregister_file_handler(struct liveupdate_file_handler *fh);
+
+#else /* CONFIG_LIVEUPDATE */
+
+static inline bool liveupdate_enabled(void)
+{
+	return false;
+}
+
+static inline int liveupdate_reboot(void)
+{
+	return 0;
+}
+
+static inline void liveupdate_reboot_undo(void) { }
+
+static inline int
+liveupdate_register_file_handler(struct liveupdate_file_handler *fh)
+{
+	return -EOPNOTSUPP;
+}
+
+static inline int
+liveupdate_unregister_file_handler(struct liveupdate_file_handler *fh)
+{
+	return -EOPNOTSUPP;
+}
+
+#endif /* CONFIG_LIVEUPDATE */
+#endif /* _LINUX_LIVEUPDATE_H */
