@@ -1,0 +1,80 @@
+# SPDX-License-Identifier: GPL-2.0
+# Everything is done by the scripts in harness/; see `make help`.
+
+MAKEFLAGS += --no-print-directory
+.NOTPARALLEL:
+.SUFFIXES:
+
+export LINUX ACCEL BUILD T P FORCE JOBS GUESTS CONFIG
+
+H := harness
+
+.PHONY: help
+help:
+	@sed -n 's/^#: \?//p' $(firstword $(MAKEFILE_LIST))
+
+#: Live update for Linux 6.12
+#:
+#:   make demo          one live update in a guest: what it does and how long it takes
+#:   make test          the selftests, each in its own guest; T=REGEX picks some
+#:   make shell         boot to a prompt with the tests and tools in place
+#:   make check         checkpatch, sparse, W=1, kernel-doc, shellcheck
+#:
+#:   make tree          assemble build/linux: base, patches, added files
+#:   make kernel        build both kernels and the guest (build/x86_64)
+#:   make refresh       write edits of base files in build/linux back to patches/
+#:                      P=NNNN-area-topic.patch takes files that no patch has yet
+#:   make clean         remove what was built, keep the tree and the compiler cache
+#:   make distclean     remove build/
+#:
+#: kernel-debug, test-debug, shell-debug use a kernel with KASAN, lockdep and so on;
+#: kernel-plain, shell-plain one without live update.
+#:
+#:   LINUX=PATH         another 6.12.y tree or tarball than Debian's
+#:   ACCEL=kvm|tcg|auto auto (default) tries KVM once and remembers
+#:   BUILD=DIR          build there instead of in build/
+#:   CONFIG=FILE        one more kernel config fragment
+
+.PHONY: deps tree refresh
+deps:
+	@$(H)/deps.sh
+
+tree: deps
+	@$(H)/tree.sh
+
+refresh: deps
+	@$(H)/tree.sh refresh
+
+# kernel, kernel-debug, kernel-plain and what runs them.
+define flavour
+.PHONY: kernel$(1) test$(1) shell$(1) demo$(1)
+kernel$(1): export FLAVOUR = $(1)
+kernel$(1): tree
+	@$(H)/kernel.sh
+	@$(H)/image.sh
+
+test$(1) shell$(1) demo$(1): export FLAVOUR = $(1)
+test$(1): kernel$(1)
+	@$(H)/test.sh
+
+shell$(1): kernel$(1)
+	@$(H)/vm.sh
+
+demo$(1): kernel$(1)
+	@$(H)/demo.sh
+endef
+$(foreach f,plain debug,$(eval $(call flavour,-$(f))))
+$(eval $(call flavour))
+
+.PHONY: check
+check: kernel
+	@$(H)/deps.sh check
+	@$(H)/check.sh
+
+B := $(or $(BUILD),build)
+.PHONY: clean distclean
+clean:
+	rm -rf $(B)/x86_64* $(B)/results* $(B)/logs $(B)/accel
+
+distclean:
+	rm -rf $(B)

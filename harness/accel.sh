@@ -1,0 +1,44 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0
+#
+# Print which accelerator guests use: kvm or tcg. ACCEL= decides; for auto (the
+# default) a guest is booted with KVM once: /dev/kvm may be there and still hang it.
+# The answer is kept in build/accel.
+
+# shellcheck source=lib.sh
+. "$(dirname "$0")/lib.sh"
+
+ANSWER=$BUILD/accel
+
+works()
+{
+	local name=accel-probe
+
+	[[ -r /dev/kvm && -w /dev/kvm ]] || return 1
+	"$TOP/harness/vm.sh" -a kvm -m 512M -t 10 -l $name lu.test=lu_probe \
+		>"$LOGS/$name.qemu" 2>&1 || return 1
+	grep -q '^LU-EXIT 0' "$LOGS/$name.out"
+}
+
+main()
+{
+	case ${ACCEL:-auto} in
+	kvm | tcg)
+		echo "$ACCEL"
+		return
+		;;
+	auto) ;;
+	*)
+		die "ACCEL=$ACCEL" 'ACCEL is kvm, tcg or auto'
+		;;
+	esac
+	if [[ ! -s $ANSWER ]]; then
+		say 'probing KVM (10 s at most, once)' >&2
+		if works; then echo kvm; else echo tcg; fi >"$ANSWER.$$"
+		mv "$ANSWER.$$" "$ANSWER"
+		say "guests run with $(cat "$ANSWER")" >&2
+	fi
+	cat "$ANSWER"
+}
+
+main

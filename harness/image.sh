@@ -1,0 +1,124 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0
+#
+# Build the guest's initramfs, $OUT/share/initrd: busybox, kexec and its libraries,
+# the selftests (static), the tools, modules if there are any. $OUT/share is what
+# the guest sees as /host, with both kernels beside it.
+
+# shellcheck source=lib.sh
+. "$(dirname "$0")/lib.sh"
+
+SELFTESTS=tools/testing/selftests/liveupdate
+ROOT=$OUT/root
+SHARE=$OUT/share
+HEADERS=$OUT/usr/include
+
+build_selftests()
+{
+	[[ -e $TREE/$SELFTESTS/Makefile ]] || {
+		say "no $SELFTESTS/Makefile yet: a guest without tests"
+		return 0
+	}
+	mkdir -p "$OUT/selftests"
+	logged "selftests$FLAVOUR" "see $SELFTESTS" \
+		make -C "$TREE/$SELFTESTS" -j"$JOBS" ARCH="$ARCH" CC='ccache gcc' \
+		OUTPUT="$OUT/selftests" KHDR_INCLUDES="-isystem $HEADERS" all
+}
+
+build_tools()
+{
+	[[ -e $TREE/tools/liveupdate/Makefile ]] || return 0
+	mkdir -p "$OUT/tools"
+	logged "tools$FLAVOUR" 'see tools/liveupdate' \
+		make -C "$TREE/tools/liveupdate" -j"$JOBS" CC='ccache gcc' \
+		OUTPUT="$OUT/tools/" LDFLAGS=-static KHDR_INCLUDES="-isystem $HEADERS" all
+}
+
+# A dynamically linked program of the host with all it loads.
+add_program()
+{
+	local lib
+
+	cp -L "$1" "$ROOT$2"
+	ldd "$1" 2>/dev/null | grep -o '/[^ ]*' | while read -r lib; do
+		mkdir -p "$ROOT$(dirname "$lib")"
+		[[ -e $ROOT$lib ]] || cp -L "$lib" "$ROOT$lib"
+	done
+}
+
+# Executables of directory $1 to $2, without what debuggers want.
+add_built()
+{
+	local f
+
+	[[ -d $1 ]] || return 0
+	find "$1" -maxdepth 1 -type f -perm -u+x | while read -r f; do
+		cp "$f" "$ROOT$2/"
+		strip "$ROOT$2/${f##*/}" 2>/dev/null || true
+	done
+}
+
+# Scripts that the tests come with are not built: they are in the repository.
+add_scripts()
+{
+	find "$TOP/$SELFTESTS" -maxdepth 1 -type f -perm -u+x -name '*.sh' \
+		-exec cp {} "$ROOT/tests/" \; 2>/dev/null || true
+}
+
+fill_root()
+{
+	local applet dir
+
+	rm -rf "$ROOT"
+	mkdir -p "$ROOT"/{bin,sbin,usr/bin,usr/sbin,dev,proc,sys,tmp,host,tests,etc,lib,run}
+	# Where Debian merged /usr, libraries are looked for under both names.
+	cp -L /bin/busybox "$ROOT/bin/busybox"
+	for applet in $(/bin/busybox --list); do
+		[[ $applet == busybox ]] || ln -s busybox "$ROOT/bin/$applet"
+	done
+	add_program /sbin/kexec /sbin/kexec
+	add_built "$OUT/selftests" /tests
+	add_scripts
+	add_built "$OUT/tools" /usr/bin
+	for dir in "$OUT"/modules-*/lib/modules; do
+		[[ ! -d $dir ]] || cp -a "$dir" "$ROOT/lib/"
+	done
+	cp "$TOP/harness/guest/init" "$ROOT/init"
+	cp "$TOP/harness/guest/probe" "$ROOT/tests/lu_probe"
+	echo 'root:x:0:0:root:/:/bin/sh' >"$ROOT/etc/passwd"
+}
+
+# Sorted, owned by root, without times: the same contents give the same file.
+pack()
+{
+	find "$ROOT" -exec touch -h -d @0 {} +
+	(cd "$ROOT" && find . | sort | cpio --quiet --reproducible -o -H newc -R 0:0) |
+		lz4 -q -l -c
+}
+
+# Replaced, not rewritten: a running guest may have the old one open.
+share()
+{
+	cmp -s "$1" "$SHARE/$2" || {
+		cp "$1" "$SHARE/$2.new"
+		mv "$SHARE/$2.new" "$SHARE/$2"
+	}
+}
+
+main()
+{
+	take_lock
+	step "build the guest ($(basename "$OUT"))"
+	mkdir -p "$SHARE"
+	build_selftests
+	build_tools
+	fill_root
+	pack >"$OUT/initrd.new"
+	share "$OUT/initrd.new" initrd
+	rm "$OUT/initrd.new"
+	share "$OUT/bzImage-a" bzImage-a
+	share "$OUT/bzImage-b" bzImage-b
+	done_step "$(du -k "$SHARE/initrd" | cut -f1) KiB initrd, $(find "$ROOT/tests" -type f | wc -l) programs"
+}
+
+main

@@ -1,0 +1,84 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0
+#
+# Boot one guest.
+#
+#	vm.sh [-m MEM] [-s CPUS] [-t SECONDS] [-a ACCEL] [-q "QEMU OPTIONS"]
+#	      [-l NAME] [COMMAND LINE...]
+#
+# With -l the kernel's console goes to $LOGS/NAME.log and what the test prints to
+# $LOGS/NAME.out (the guest's ttyS1), and the exit status is QEMU's, or 124 or 137
+# when the time is over. Without -l the guest talks to the terminal.
+
+# shellcheck source=lib.sh
+. "$(dirname "$0")/lib.sh"
+
+SHARE=$OUT/share
+mem=1G cpus=2 limit=0 accel='' name=''
+extra=()
+
+usage()
+{
+	sed -n 's/^#\t*//p' "$0" | sed -n 4,10p >&2
+	exit 2
+}
+
+options()
+{
+	local opt
+
+	while getopts m:s:t:a:q:l: opt; do
+		case $opt in
+		m)	mem=$OPTARG ;;
+		s)	cpus=$OPTARG ;;
+		t)	limit=$OPTARG ;;
+		a)	accel=$OPTARG ;;
+		q)	read -r -a extra <<<"$OPTARG" ;;
+		l)	name=$OPTARG ;;
+		*)	usage ;;
+		esac
+	done
+}
+
+accel_options()
+{
+	case ${accel:-$("$TOP/harness/accel.sh")} in
+	kvm)	echo -accel kvm -cpu host ;;
+	*)	echo -accel tcg,thread=multi -cpu max ;;
+	esac
+}
+
+serial_options()
+{
+	if [[ -n $name ]]; then
+		rm -f "$LOGS/$name.log" "$LOGS/$name.out"
+		echo -serial "file:$LOGS/$name.log" -serial "file:$LOGS/$name.out"
+	else
+		echo -chardev stdio,id=tty,mux=on,signal=off \
+			-serial chardev:tty -mon chardev=tty
+	fi
+}
+
+main()
+{
+	local -a qemu
+	local cmdline='console=ttyS0 kho=on liveupdate=on panic=-1'
+
+	options "$@"
+	shift $((OPTIND - 1))
+	[[ -e $SHARE/initrd ]] || die 'there is no guest yet' 'run "make kernel" first'
+	[[ -z $name ]] || cmdline+=' lu.out=ttyS1'
+	# shellcheck disable=SC2046,SC2207 # words on purpose
+	qemu=(qemu-system-x86_64 -nodefaults -no-user-config -no-reboot -display none
+		$(accel_options) -m "$mem" -smp "$cpus"
+		-kernel "$SHARE/bzImage-a" -initrd "$SHARE/initrd"
+		-append "$cmdline${*:+ $*}"
+		-virtfs "local,path=$SHARE,mount_tag=host,security_model=none,readonly=on"
+		$(serial_options) "${extra[@]}")
+	if [[ $limit -gt 0 ]]; then
+		exec timeout -k 5 "$limit" "${qemu[@]}" </dev/null
+	fi
+	exec "${qemu[@]}"
+}
+
+main "$@"
