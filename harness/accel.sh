@@ -15,8 +15,11 @@ works()
 	local name=accel-probe
 
 	[[ -r /dev/kvm && -w /dev/kvm ]] || return 1
-	"$TOP/harness/vm.sh" -a kvm -m 512M -t 10 -l $name lu.test=lu_probe \
-		>"$LOGS/$name.qemu" 2>&1 || return 1
+	# The braces take what the shell says if QEMU aborts.
+	{
+		"$TOP/harness/vm.sh" -a kvm -m 512M -t 10 -l $name lu.test=lu_probe ||
+			return 1
+	} >"$LOGS/$name.qemu" 2>&1
 	grep -q '^LU-EXIT 0' "$LOGS/$name.out"
 }
 
@@ -33,6 +36,7 @@ main()
 		;;
 	esac
 	if [[ ! -s $ANSWER ]]; then
+		[[ -e $OUT/share/initrd ]] || die 'there is no guest yet' 'run "make kernel" first'
 		say 'probing KVM (10 s at most, once)' >&2
 		if works; then echo kvm; else echo tcg; fi >"$ANSWER.$$"
 		mv "$ANSWER.$$" "$ANSWER"

@@ -15,7 +15,8 @@ show()
 {
 	local line start=$1
 
-	tail -n +1 -s 0.1 --pid="$2" -F "$LOGS/$NAME.out" 2>/dev/null |
+	# tail is not pleased that the file is not there from the start.
+	{ tail -n +1 -s 0.1 --pid="$2" -F "$LOGS/$NAME.out" 2>/dev/null || true; } |
 		while IFS= read -r line; do
 			line=${line%$'\r'}
 			[[ $line == 'DEMO: '* ]] || continue

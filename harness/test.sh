@@ -174,7 +174,7 @@ summary()
 	done
 	[[ $skipped -eq 0 ]] || say "$skipped tests were skipped"
 	done_step "all guests"
-	echo "$passed passed, $failed failed"
+	echo "$passed passed, $failed failed" | tee "$RESULTS/summary.txt"
 	[[ $failed -eq 0 ]]
 }
 

@@ -110,7 +110,8 @@ unchanged_count()
 	local n=0 patch
 	local -a old new
 
-	mapfile -t old < <(cat "$TREE/.pc/applied-patches" 2>/dev/null)
+	[[ -e $TREE/.pc/applied-patches ]] || { echo 0; return; }
+	mapfile -t old <"$TREE/.pc/applied-patches"
 	mapfile -t new < <(series "$PATCHES")
 	for patch in "${old[@]}"; do
 		[[ ${new[n]:-} == "$patch" ]] || break
@@ -197,7 +198,6 @@ apply()
 {
 	local same had want dirty rc=0
 
-	[[ -e $PATCHES/series ]] || return 0
 	same=$(unchanged_count)
 	had=$(applied_count)
 	want=$(series "$PATCHES" | wc -l)
@@ -212,7 +212,7 @@ apply()
 	mkdir -p "$APPLIED"
 	keep_times
 	pop_to "$same"
-	cp "$PATCHES/series" "$APPLIED/series"
+	series "$PATCHES" >"$APPLIED/series"
 	push_all || rc=$?
 	restore_times
 	record
@@ -308,6 +308,7 @@ refresh()
 	while read -r patch; do
 		[[ -z $patch ]] || refresh_one "$patch"
 	done < <(for f in $(edited); do patch_of "$f"; done | sort -u)
+	record
 	adopt
 	record
 	done_step 'done'
