@@ -1,0 +1,255 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Kexec Handover: the switch, the root FDT and its subtrees.
+ */
+
+/**
+ * DOC: Kexec Handover
+ *
+ * A kernel hands pages and named blobs to the kernel that it starts with
+ * kexec. Pages are preserved and restored by their address. Addresses are found
+ * through blobs, each the subtree of one user, and blobs through the root: an
+ * FDT of one page whose address the next kernel gets from its boot loader, which
+ * is this kernel. All of it is kept up to date as it changes: nothing has to be
+ * said before the kexec.
+ */
+
+#define pr_fmt(fmt) "KHO: " fmt
+
+#include <linux/cleanup.h>
+#include <linux/init.h>
+#include <linux/io.h>
+#include <linux/kstrtox.h>
+#include <linux/libfdt.h>
+#include <linux/mm.h>
+#include <linux/mutex.h>
+
+#include "kho_internal.h"
+
+/* kho=; cleared when something that it needs cannot be had. */
+bool kho_enable __ro_after_init =
+	IS_ENABLED(CONFIG_KEXEC_HANDOVER_ENABLE_DEFAULT);
+
+/* The FDT for the next kernel; %NULL while the handover is off. */
+void *kho_out_fdt __ro_after_init;
+
+/* Protects the contents of kho_out_fdt. */
+static DEFINE_MUTEX(kho_fdt_lock);
+
+static int __init kho_parse_enable(char *arg)
+{
+	return arg ? kstrtobool(arg, &kho_enable) : -EINVAL;
+}
+early_param("kho", kho_parse_enable);
+
+/**
+ * kho_is_enabled - whether pages can be handed to the next kernel
+ *
+ * Context: any, from core_initcall on.
+ * Return: true if they can.
+ */
+bool kho_is_enabled(void)
+{
+	return kho_enable;
+}
+EXPORT_SYMBOL_GPL(kho_is_enabled);
+
+static int kho_set_u64(void *fdt, int node, const char *name, u64 val)
+{
+	return fdt_setprop(fdt, node, name, &val, sizeof(val));
+}
+
+static bool kho_get_u64(const void *fdt, int node, const char *name, u64 *val)
+{
+	int len;
+	const void *prop = fdt_getprop(fdt, node, name, &len);
+
+	if (!prop || len != sizeof(*val))
+		return false;
+	memcpy(val, prop, sizeof(*val));
+	return true;
+}
+
+/**
+ * kho_add_subtree - give a blob to the next kernel, under a name
+ * @name: what the next kernel asks for
+ * @blob: the blob, in the direct map
+ * @size: its size in bytes
+ *
+ * The memory is the caller's and must be preserved, best with
+ * kho_alloc_preserve(). It can be written until the jump.
+ *
+ * Context: may sleep.
+ * Return: 0; -EOPNOTSUPP if Kexec Handover is off; -EEXIST for a name that is in
+ * use; -ENOSPC when the root FDT is full.
+ */
+int kho_add_subtree(const char *name, void *blob, size_t size)
+{
+	void *fdt = kho_out_fdt;
+	int node, err;
+
+	if (!fdt)
+		return -EOPNOTSUPP;
+
+	guard(mutex)(&kho_fdt_lock);
+
+	fdt_open_into(fdt, fdt, PAGE_SIZE);
+	node = fdt_add_subnode(fdt, 0, name);
+	if (node < 0) {
+		err = node == -FDT_ERR_EXISTS ? -EEXIST : -ENOSPC;
+	} else if (kho_set_u64(fdt, node, KHO_FDT_SUB_TREE_PROP_NAME,
+			       virt_to_phys(blob)) ||
+		   kho_set_u64(fdt, node, KHO_FDT_SUB_TREE_SIZE_PROP_NAME,
+			       size)) {
+		fdt_del_node(fdt, node);
+		err = -ENOSPC;
+	} else {
+		err = 0;
+	}
+	fdt_pack(fdt);
+	return err;
+}
+EXPORT_SYMBOL_GPL(kho_add_subtree);
+
+/**
+ * kho_remove_subtree - take a blob back
+ * @blob: the blob that was given to kho_add_subtree()
+ *
+ * Context: may sleep.
+ */
+void kho_remove_subtree(void *blob)
+{
+	void *fdt = kho_out_fdt;
+	u64 phys;
+	int node;
+
+	if (!fdt)
+		return;
+
+	guard(mutex)(&kho_fdt_lock);
+
+	fdt_open_into(fdt, fdt, PAGE_SIZE);
+	fdt_for_each_subnode(node, fdt, 0) {
+		if (kho_get_u64(fdt, node, KHO_FDT_SUB_TREE_PROP_NAME, &phys) &&
+		    phys == virt_to_phys(blob)) {
+			fdt_del_node(fdt, node);
+			break;
+		}
+	}
+	fdt_pack(fdt);
+}
+EXPORT_SYMBOL_GPL(kho_remove_subtree);
+
+/* Whether every page of a range lies in some preserved block. */
+static bool kho_is_kept(phys_addr_t phys, size_t size)
+{
+	unsigned long pfn = PHYS_PFN(phys), end = PFN_UP(phys + size);
+
+	for (; pfn < end; pfn++) {
+		unsigned int order = 0;
+
+		while (order <= MAX_PAGE_ORDER &&
+		       !kho_is_preserved_run(round_down(pfn, 1UL << order), 1,
+					     order))
+			order++;
+		if (order > MAX_PAGE_ORDER)
+			return false;
+	}
+	return true;
+}
+
+/**
+ * kho_retrieve_subtree - look up a blob of the previous kernel
+ * @name: its name
+ * @phys: set to its address
+ * @size: set to its size in bytes; may be %NULL
+ *
+ * The memory stays preserved. Who owns the blob restores it, usually with
+ * kho_restore_free(). A second call finds it again, so the caller must know
+ * whether it took it.
+ *
+ * Context: may sleep; from core_initcall on.
+ * Return: 0; -ENOENT if the previous kernel gave nothing of this name;
+ * -EBADMSG if what it gave does not lie in preserved memory.
+ */
+int kho_retrieve_subtree(const char *name, phys_addr_t *phys, size_t *size)
+{
+	u64 addr, len;
+	int node;
+
+	if (!kho_in.fdt)
+		return kho_in.taken ? -EBADMSG : -ENOENT;
+
+	node = fdt_subnode_offset(kho_in.fdt, 0, name);
+	if (node < 0)
+		return -ENOENT;
+
+	if (!kho_get_u64(kho_in.fdt, node, KHO_FDT_SUB_TREE_PROP_NAME, &addr) ||
+	    !kho_get_u64(kho_in.fdt, node, KHO_FDT_SUB_TREE_SIZE_PROP_NAME,
+			 &len) ||
+	    !len || len > PAGE_SIZE << MAX_PAGE_ORDER || addr + len < addr ||
+	    !kho_is_kept(addr, len)) {
+		pr_err("subtree '%s' is not in preserved memory\n", name);
+		return -EBADMSG;
+	}
+	*phys = addr;
+	if (size)
+		*size = len;
+	return 0;
+}
+EXPORT_SYMBOL_GPL(kho_retrieve_subtree);
+
+static int __init kho_make_root(void)
+{
+	void *fdt;
+	int err;
+
+	fdt = kho_alloc_preserve(PAGE_SIZE);
+	if (IS_ERR(fdt))
+		return PTR_ERR(fdt);
+
+	err = fdt_create_empty_tree(fdt, PAGE_SIZE);
+	if (!err)
+		err = fdt_setprop_string(fdt, 0, "compatible",
+					 KHO_FDT_COMPATIBLE);
+	if (!err)
+		err = kho_set_u64(fdt, 0, KHO_FDT_MEMORY_MAP_PROP_NAME,
+				  kho_map_root());
+	if (err) {
+		kho_unpreserve_free(fdt);
+		return -ENOSPC;
+	}
+	kho_out_fdt = fdt;
+	return 0;
+}
+
+/*
+ * All pages are initialized by now, and nobody has used the handover yet: users
+ * begin at core_initcall.
+ */
+static int __init kho_init(void)
+{
+	int err;
+
+	if (!kho_enable)
+		return 0;
+
+	if (kho_in.taken)
+		kho_map_adopt(kho_in.map_root);
+	err = kho_map_init();
+	if (!err) {
+		kho_pages_ready();
+		kho_boot_late();
+		err = kho_make_root();
+	}
+	if (!err)
+		err = kho_check_init();
+	kho_scratch_late();
+	if (err) {
+		pr_err("cannot start: %d, Kexec Handover stays off\n", err);
+		kho_out_fdt = NULL;
+		kho_enable = false;
+	}
+	return 0;
+}
+pure_initcall(kho_init);

@@ -1,0 +1,576 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Kexec Handover: taking over from the previous kernel, on the way up.
+ */
+
+/**
+ * DOC: Boot
+ *
+ * A kernel that is handed something must not write to a preserved page before
+ * it knows which those are, and it cannot read the page map before memory is
+ * mapped. So the boot goes in three steps:
+ *
+ * 1. kho_populate(), when the boot loader's data is read: scratch is the only
+ *    memory that memblock gives out.
+ * 2. kho_memory_takeover(), when all memory is mapped: the map is checked and
+ *    walked once. Its nodes are reserved. Of every block of the page
+ *    allocator's largest order it is noted whether something in it is
+ *    preserved, and large areas in which nothing is are opened to memblock,
+ *    beside scratch.
+ * 3. Where memblock hands its free ranges to the page allocator (at once, or
+ *    deferred and in parallel), kho_free_around() gives the runs between
+ *    preserved pages and nothing else. So preserved pages never become
+ *    memblock regions, and what the boot costs does not depend on how they are
+ *    scattered.
+ *
+ * If the map cannot be verified, nothing in memory can be told from anything
+ * else: the state is given up and its memory used. If it can, but something
+ * else is damaged, the pages stay out of the allocator.
+ */
+
+#define pr_fmt(fmt) "KHO: " fmt
+
+#include <linux/bitmap.h>
+#include <linux/crc32.h>
+#include <linux/io.h>
+#include <linux/libfdt.h>
+#include <linux/memblock.h>
+#include <linux/mm.h>
+#include <linux/sizes.h>
+#include <linux/slab.h>
+
+#include "kho_internal.h"
+
+/* Blocks of which it is noted whether something in them is preserved. */
+#define KHO_BLOCK_PAGES		MAX_ORDER_NR_PAGES
+
+/* Memblock is opened in areas of these sizes, larger ones first. */
+#define KHO_OPEN_COARSE		SZ_1G
+#define KHO_OPEN_FINE		SZ_64M
+#define KHO_OPEN_FINE_MAX	256
+
+struct kho_in kho_in;
+
+/*
+ * One bit per KHO_BLOCK_PAGES pages; %NULL unless there is something to keep.
+ * Not changed after the takeover.
+ */
+static unsigned long *kho_blocks;
+static unsigned long kho_nr_blocks;
+/* The orders that occur in the map at the takeover. */
+static u64 kho_orders;
+
+/*
+ * The state of the previous kernel cannot be had. There is one line for it,
+ * whatever was wrong.
+ */
+#define kho_give_up(fmt, ...) do {					\
+	pr_err(fmt "; the previous kernel's state is lost\n", ##__VA_ARGS__); \
+	__kho_give_up();						\
+} while (0)
+
+static void __init __kho_give_up(void)
+{
+	kho_in.fdt_phys = 0;
+	kho_scratch_drop();
+	memblock_kho_open_all();
+}
+
+/**
+ * kho_is_incoming - whether the previous kernel handed something over that has
+ * not been refused
+ *
+ * Context: boot.
+ * Return: true from kho_populate() on.
+ */
+bool kho_is_incoming(void)
+{
+	return kho_in.fdt_phys;
+}
+
+/**
+ * is_kho_boot - whether this kernel took over from one that handed it state
+ *
+ * Context: any, from the takeover on.
+ * Return: true if preserved pages of the previous kernel are kept.
+ */
+bool is_kho_boot(void)
+{
+	return kho_in.taken;
+}
+EXPORT_SYMBOL_GPL(is_kho_boot);
+
+/**
+ * kho_populate - note what the boot loader's data says of a handover
+ * @fdt_phys:     address of the root FDT
+ * @fdt_len:      its size in bytes
+ * @scratch_phys: address of the array of scratch areas
+ * @scratch_len:  its size in bytes
+ *
+ * From here on memblock gives out scratch only.
+ *
+ * Context: early boot, before memory is added to memblock.
+ */
+void __init kho_populate(phys_addr_t fdt_phys, u64 fdt_len,
+			 phys_addr_t scratch_phys, u64 scratch_len)
+{
+	if (kho_is_incoming()) {
+		pr_warn("more than one handover, the first is taken\n");
+		return;
+	}
+	if (!PAGE_ALIGNED(fdt_phys) || !fdt_phys || fdt_len != PAGE_SIZE) {
+		kho_give_up("root FDT is at %pa, %llu bytes, expected one page",
+			    &fdt_phys, fdt_len);
+		return;
+	}
+	if (kho_scratch_adopt(scratch_phys, scratch_len)) {
+		kho_give_up("scratch areas at %pa, %llu bytes, are not usable",
+			    &scratch_phys, scratch_len);
+		return;
+	}
+	kho_in.fdt_phys = fdt_phys;
+	memblock_kho_close();
+}
+
+static bool __init kho_is_ram_page(phys_addr_t phys)
+{
+	return phys && PAGE_ALIGNED(phys) &&
+	       memblock_is_region_memory(phys, PAGE_SIZE);
+}
+
+/* A place where the previous kernel may have left something. */
+static bool __init kho_may_hold(phys_addr_t phys, phys_addr_t size)
+{
+	return memblock_is_region_memory(phys, size) &&
+	       !kho_scratch_overlap(phys, size) &&
+	       !memblock_is_region_reserved(phys, size);
+}
+
+struct kho_verify {
+	struct kho_map_walk walk;
+	unsigned long max_nodes;
+	struct kho_map_sum sum;
+};
+
+static int __init kho_verify_node(struct kho_map_walk *walk, phys_addr_t phys)
+{
+	struct kho_verify *verify = container_of(walk, struct kho_verify, walk);
+
+	if (++verify->sum.nodes > verify->max_nodes) {
+		kho_give_up("page map has more than %lu nodes",
+			    verify->max_nodes);
+		return -EBADMSG;
+	}
+	if (!kho_is_ram_page(phys) || !kho_may_hold(phys, PAGE_SIZE)) {
+		kho_give_up("page map has a node at %pa, expected a page of RAM outside of scratch",
+			    &phys);
+		return -EBADMSG;
+	}
+	verify->sum.crc = __crc32c_le(verify->sum.crc, phys_to_virt(phys),
+				      PAGE_SIZE);
+	return 0;
+}
+
+static bool __init kho_verify_run(u64 first, u64 last)
+{
+	unsigned int order = kho_key_order(first);
+	phys_addr_t start, size;
+
+	/* A block that memory cannot hold would overflow an address. */
+	if (order >= BITS_PER_LONG - 2 * PAGE_SHIFT)
+		return false;
+
+	start = PFN_PHYS(kho_key_pfn(first));
+	size = PFN_PHYS((last - first + 1) << order);
+	return kho_may_hold(start, size);
+}
+
+static int __init kho_verify_leaf(struct kho_map_walk *walk, u64 key,
+				  const unsigned long *bits)
+{
+	unsigned long first, end, last;
+
+	first = find_first_bit(bits, KHO_MAP_LEAF_BITS);
+	if (first == KHO_MAP_LEAF_BITS)
+		return 0;
+	last = find_last_bit(bits, KHO_MAP_LEAF_BITS);
+
+	/* Nearly always all that there is lies in one area of RAM. */
+	if (key && kho_verify_run(key + first, key + last))
+		return 0;
+
+	while (first < KHO_MAP_LEAF_BITS) {
+		end = find_next_zero_bit(bits, KHO_MAP_LEAF_BITS, first);
+		if (!key || !kho_verify_run(key + first, key + end - 1)) {
+			kho_give_up("page map has key %#llx, expected pages of RAM outside of scratch",
+				    key + first);
+			return -EBADMSG;
+		}
+		first = find_next_bit(bits, KHO_MAP_LEAF_BITS, end);
+	}
+	return 0;
+}
+
+/*
+ * Every leaf of order 0 covers 32768 pages, of order 1 twice as many and so
+ * on, and each order may need tables of its own.
+ */
+static unsigned long __init kho_max_nodes(void)
+{
+	return 2 * (max_pfn / KHO_MAP_LEAF_BITS + 1) +
+	       (KHO_MAP_MAX_ORDER + 1) * KHO_MAP_LEVELS;
+}
+
+static bool __init kho_verify_map(const struct kho_check_ser *check)
+{
+	struct kho_verify verify = {
+		.walk = { .node = kho_verify_node, .leaf = kho_verify_leaf },
+		.max_nodes = kho_max_nodes(),
+		.sum.crc = ~0,
+	};
+
+	if (kho_map_walk(&verify.walk, kho_in.map_root))
+		return false;
+
+	if (check && (check->map_nodes != verify.sum.nodes ||
+		      check->map_crc != verify.sum.crc)) {
+		kho_give_up("page map has %lu nodes with checksum %#x, expected %llu with %#x",
+			    verify.sum.nodes, verify.sum.crc, check->map_nodes,
+			    check->map_crc);
+		return false;
+	}
+	return true;
+}
+
+static int __init kho_take_node(struct kho_map_walk *walk, phys_addr_t phys)
+{
+	if (memblock_is_reserved(phys)) {
+		kho_give_up("page map uses node %pa twice", &phys);
+		return -EBADMSG;
+	}
+	return memblock_reserve(phys, PAGE_SIZE);
+}
+
+static void __init kho_note_blocks(unsigned long pfn, unsigned long end)
+{
+	pfn /= KHO_BLOCK_PAGES;
+	end = DIV_ROUND_UP(end, KHO_BLOCK_PAGES);
+	bitmap_set(kho_blocks, pfn, end - pfn);
+}
+
+static int __init kho_take_leaf(struct kho_map_walk *walk, u64 key,
+				const unsigned long *bits)
+{
+	unsigned int order = kho_key_order(key);
+	unsigned long per_block, bit, pfn;
+
+	kho_orders |= BIT_ULL(order);
+	per_block = max(KHO_BLOCK_PAGES >> order, 1UL);
+
+	for (bit = 0; bit < KHO_MAP_LEAF_BITS; bit += per_block) {
+		bit = find_next_bit(bits, KHO_MAP_LEAF_BITS, bit);
+		if (bit >= KHO_MAP_LEAF_BITS)
+			break;
+		bit = round_down(bit, per_block);
+		pfn = kho_key_pfn(key + bit);
+		kho_note_blocks(pfn, pfn + (per_block << order));
+	}
+	return 0;
+}
+
+static bool __init kho_take_map(void)
+{
+	struct kho_map_walk walk = {
+		.node = kho_take_node, .leaf = kho_take_leaf,
+	};
+
+	kho_nr_blocks = DIV_ROUND_UP(max_pfn, KHO_BLOCK_PAGES) + 1;
+	kho_blocks = memblock_alloc(BITS_TO_LONGS(kho_nr_blocks) * sizeof(long),
+				    SMP_CACHE_BYTES);
+	if (!kho_blocks) {
+		kho_give_up("no memory for %lu blocks, scratch is too small",
+			    kho_nr_blocks);
+		return false;
+	}
+	if (!kho_map_walk(&walk, kho_in.map_root))
+		return true;
+
+	memblock_free(kho_blocks, BITS_TO_LONGS(kho_nr_blocks) * sizeof(long));
+	kho_blocks = NULL;
+	return false;
+}
+
+static bool __init kho_area_is_empty(phys_addr_t start, phys_addr_t size)
+{
+	unsigned long block = PHYS_PFN(start) / KHO_BLOCK_PAGES;
+	unsigned long end = PHYS_PFN(start + size) / KHO_BLOCK_PAGES;
+
+	end = min(end, kho_nr_blocks);
+	return find_next_bit(kho_blocks, end, block) >= end;
+}
+
+static phys_addr_t __init kho_open_areas(phys_addr_t size, unsigned int max)
+{
+	phys_addr_t end = PFN_PHYS(max_pfn), opened = 0, start;
+
+	for (start = 0; start < end && max; start += size) {
+		if (!kho_area_is_empty(start, size))
+			continue;
+		memblock_mark_kho_open(start, size);
+		opened += size;
+		max--;
+	}
+	return opened;
+}
+
+/*
+ * Scratch is sized for a boot. What is for ever (pools of huge pages, memory
+ * for a crash kernel) needs more: open the areas in which nothing is kept.
+ */
+static void __init kho_open_memory(void)
+{
+	kho_open_areas(KHO_OPEN_COARSE, UINT_MAX);
+	kho_open_areas(KHO_OPEN_FINE, KHO_OPEN_FINE_MAX);
+}
+
+static const void *__init kho_fdt_prop(const void *fdt, int node,
+				       const char *name, u64 *val)
+{
+	int len;
+	const void *prop = fdt_getprop(fdt, node, name, &len);
+
+	if (!prop || len != sizeof(*val))
+		return NULL;
+	memcpy(val, prop, sizeof(*val));
+	return prop;
+}
+
+/* Read the root FDT in place. Returns whether the map was found. */
+static bool __init kho_read_root(void)
+{
+	const void *fdt = phys_to_virt(kho_in.fdt_phys);
+	u64 map, check;
+	int node;
+
+	if (!kho_is_ram_page(kho_in.fdt_phys)) {
+		kho_give_up("root FDT is at %pa, which is not RAM",
+			    &kho_in.fdt_phys);
+		return false;
+	}
+	if (fdt_check_header(fdt) || fdt_totalsize(fdt) > PAGE_SIZE) {
+		kho_give_up("root FDT has magic %#x and %u bytes, expected %#x and at most %lu",
+			    fdt_magic(fdt), fdt_totalsize(fdt), FDT_MAGIC,
+			    PAGE_SIZE);
+		return false;
+	}
+	if (fdt_node_check_compatible(fdt, 0, KHO_FDT_COMPATIBLE)) {
+		const char *found = fdt_getprop(fdt, 0, "compatible", NULL);
+
+		kho_give_up("root FDT is '%.32s', expected '%s'",
+			    found ?: "", KHO_FDT_COMPATIBLE);
+		return false;
+	}
+	if (!kho_fdt_prop(fdt, 0, KHO_FDT_MEMORY_MAP_PROP_NAME, &map)) {
+		kho_give_up("root FDT has no property '%s' of 8 bytes",
+			    KHO_FDT_MEMORY_MAP_PROP_NAME);
+		return false;
+	}
+	kho_in.map_root = map;
+
+	node = fdt_subnode_offset(fdt, 0, KHO_CHECK_SUBTREE_NAME);
+	if (node > 0) {
+		if (!kho_fdt_prop(fdt, node, KHO_FDT_SUB_TREE_PROP_NAME,
+				  &check) || !kho_is_ram_page(check)) {
+			kho_give_up("the checksums' address is damaged");
+			return false;
+		}
+		kho_in.check = check;
+	}
+	return true;
+}
+
+static void __init kho_take_over(void)
+{
+	const struct kho_check_ser *check = NULL;
+	u32 fdt_crc;
+
+	if (!kho_read_root())
+		return;
+
+	if (kho_in.check) {
+		check = phys_to_virt(kho_in.check);
+		if (!kho_check_valid(check)) {
+			kho_give_up("the checksums are damaged");
+			return;
+		}
+	}
+	if (!kho_verify_map(check) || !kho_take_map())
+		return;
+
+	kho_in.taken = true;
+	kho_in.fdt = phys_to_virt(kho_in.fdt_phys);
+	kho_open_memory();
+
+	fdt_crc = check ? kho_fdt_crc(kho_in.fdt) : 0;
+	if (check && fdt_crc != check->fdt_crc) {
+		pr_err("root FDT has checksum %#x, expected %#x; nothing is given back, its pages stay reserved\n",
+		       fdt_crc, check->fdt_crc);
+		kho_in.fdt = NULL;
+	}
+}
+
+/**
+ * kho_memory_takeover - find out what is preserved
+ *
+ * Context: boot, when all memory is mapped and early parameters are parsed,
+ * before the architecture reserves memory that it does not need to boot.
+ */
+void __init kho_memory_takeover(void)
+{
+	if (!kho_is_incoming())
+		return;
+
+	if (!kho_enable)
+		kho_give_up("a handover came in, but this kernel runs with kho=off");
+	else
+		kho_take_over();
+}
+
+/**
+ * kho_memory_init - choose scratch on a cold boot, unlock memory on another
+ *
+ * Context: boot, right before memblock gives its memory to the page allocator.
+ */
+void __init kho_memory_init(void)
+{
+	if (kho_is_incoming() && !kho_in.taken)
+		kho_give_up("the architecture did not take over");
+	memblock_kho_open_all();
+	if (!kho_in.taken && kho_enable && !kho_scratch_reserve())
+		kho_enable = false;
+}
+
+/* Which pages of the block at @pfn are preserved, one bit per page. */
+static void kho_block_mask(unsigned long pfn, unsigned long *mask)
+{
+	u64 orders = kho_orders;
+
+	bitmap_zero(mask, KHO_BLOCK_PAGES);
+
+	while (orders) {
+		unsigned int order = __ffs64(orders);
+		u64 key = kho_map_key(pfn, order);
+		const unsigned long *bits = kho_map_peek(kho_in.map_root, key);
+		unsigned long bit, base = key & (KHO_MAP_LEAF_BITS - 1);
+
+		orders &= orders - 1;
+		if (!bits)
+			continue;
+
+		if (!order) {
+			bitmap_or(mask, mask, bits + BIT_WORD(base),
+				  KHO_BLOCK_PAGES);
+		} else if (order >= MAX_PAGE_ORDER) {
+			if (test_bit(base, bits))
+				bitmap_fill(mask, KHO_BLOCK_PAGES);
+		} else {
+			unsigned long end = base + (KHO_BLOCK_PAGES >> order);
+
+			for (bit = base; bit < end; bit++)
+				if (test_bit(bit, bits))
+					bitmap_set(mask, (bit - base) << order,
+						   1UL << order);
+		}
+	}
+}
+
+/**
+ * kho_free_around - free a range of pages, but for those that are preserved
+ * @start_pfn: first page
+ * @end_pfn:   page after the last
+ * @free_run:  called for every run of pages in which nothing is preserved, as
+ *             long as they are, in ascending order
+ *
+ * Context: boot; until the first initcall, and later for pages that cannot be
+ * preserved. May run on several CPUs for different ranges.
+ * Return: the number of pages freed.
+ */
+unsigned long __meminit kho_free_around(unsigned long start_pfn,
+					unsigned long end_pfn,
+					kho_free_run_t free_run)
+{
+	DECLARE_BITMAP(mask, KHO_BLOCK_PAGES);
+	unsigned long run = start_pfn, pfn = start_pfn;
+	unsigned long nr = end_pfn - start_pfn, kept = 0;
+
+	while (kho_blocks && pfn < end_pfn) {
+		unsigned long block, base, bit, end;
+
+		block = find_next_bit(kho_blocks, kho_nr_blocks,
+				      pfn / KHO_BLOCK_PAGES);
+		base = block * KHO_BLOCK_PAGES;
+		if (block >= kho_nr_blocks || base >= end_pfn)
+			break;
+
+		pfn = max(pfn, base);
+		end = min(end_pfn - base, KHO_BLOCK_PAGES);
+		kho_block_mask(base, mask);
+
+		bit = find_next_bit(mask, end, pfn - base);
+		while (bit < end) {
+			unsigned long next = find_next_zero_bit(mask, end, bit);
+
+			if (base + bit > run)
+				free_run(run, base + bit);
+			run = base + next;
+			kept += next - bit;
+			bit = find_next_bit(mask, end, next);
+		}
+		pfn = base + end;
+	}
+	if (run < end_pfn)
+		free_run(run, end_pfn);
+
+	return nr - kept;
+}
+
+static unsigned long __init kho_kept_pages(void)
+{
+	unsigned long nr_by_order[KHO_MAP_MAX_ORDER + 1], nr = 0;
+	unsigned int order;
+
+	kho_map_count(nr_by_order);
+	for (order = 0; order <= KHO_MAP_MAX_ORDER; order++)
+		nr += nr_by_order[order] << order;
+	return nr;
+}
+
+/**
+ * kho_boot_late - what the takeover has left to do when pages can be freed
+ *
+ * Moves the root FDT out of the preserved memory, so that nothing of it is
+ * left to be carried on.
+ *
+ * Context: before any page is restored.
+ */
+void __init kho_boot_late(void)
+{
+	void *fdt;
+
+	if (!kho_in.taken)
+		return;
+
+	pr_info("%lu KiB of the previous kernel kept\n",
+		kho_kept_pages() << (PAGE_SHIFT - 10));
+
+	if (!kho_in.fdt)
+		return;
+
+	fdt = kmemdup(kho_in.fdt, PAGE_SIZE, GFP_KERNEL);
+	if (!fdt)
+		pr_err("no memory for the root FDT, nothing is given back\n");
+	kho_restore_free(kho_in.fdt);
+	if (kho_in.check)
+		kho_restore_free(phys_to_virt(kho_in.check));
+	kho_in.fdt = fdt;
+}

@@ -1,0 +1,127 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * Kexec Handover: what its files share. Nothing outside kernel/liveupdate/k*.c
+ * includes this.
+ *
+ * Calls go down only:
+ *
+ *	kexec_handover.c	switch, root FDT, subtrees, init
+ *	kho_kexec.c		the next image: placement, fitness, checksums
+ *	kho_boot.c		taking over from the previous kernel
+ *	kho_chain.c kho_vmalloc.c
+ *	kho_pages.c		preserve and restore folios and pages
+ *	kho_pagemap.c		the radix tree of preserved pages
+ *	kho_scratch.c		memory in which nothing is preserved
+ */
+#ifndef _KHO_INTERNAL_H
+#define _KHO_INTERNAL_H
+
+#include <linux/init.h>
+#include <linux/kexec_handover.h>
+#include <linux/kho_boot.h>
+#include <linux/mmzone.h>
+
+/**
+ * struct kho_in - what the previous kernel handed over
+ * @fdt_phys: address of its root FDT
+ * @fdt:      the root FDT: in place during boot, then our copy; %NULL if there
+ *            is none or it cannot be trusted
+ * @map_root: root of its page map
+ * @check:    address of its checksums, 0: none
+ * @taken:    the page map is verified and its pages are out of the allocator
+ */
+struct kho_in {
+	phys_addr_t fdt_phys;
+	void *fdt;
+	phys_addr_t map_root;
+	phys_addr_t check;
+	bool taken;
+};
+
+extern struct kho_in kho_in;
+extern bool kho_enable;
+
+/* kho_pagemap.c */
+struct kho_map_sum {
+	unsigned long nodes;
+	u32 crc;
+};
+
+int kho_map_init(void);
+void kho_map_adopt(phys_addr_t root);
+phys_addr_t kho_map_root(void);
+int kho_map_set(unsigned long pfn, unsigned long nr, unsigned int order);
+bool kho_map_clear(unsigned long pfn, unsigned long nr, unsigned int order);
+bool kho_map_test(unsigned long pfn, unsigned long nr, unsigned int order);
+int kho_map_take_order(unsigned long pfn);
+bool kho_map_take(unsigned long pfn, unsigned int order);
+void kho_map_count(unsigned long nr_by_order[KHO_MAP_MAX_ORDER + 1]);
+void kho_map_sum(struct kho_map_sum *sum);
+
+/**
+ * struct kho_map_walk - a walk over a map, parents before children
+ * @node: called for every node before its contents are looked at; an error
+ *        ends the walk
+ * @leaf: called for every bitmap: key of its first bit
+ */
+struct kho_map_walk {
+	int (*node)(struct kho_map_walk *walk, phys_addr_t phys);
+	int (*leaf)(struct kho_map_walk *walk, u64 key,
+		    const unsigned long *bits);
+};
+
+int kho_map_walk(struct kho_map_walk *walk, phys_addr_t root);
+const unsigned long *kho_map_peek(phys_addr_t root, u64 key);
+
+static inline u64 kho_map_key(unsigned long pfn, unsigned int order)
+{
+	return 1ULL << (KHO_MAP_ORDER0_BIT - order) | pfn >> order;
+}
+
+/* Order of a key; a key is never 0. */
+static inline unsigned int kho_key_order(u64 key)
+{
+	return KHO_MAP_ORDER0_BIT - __fls(key);
+}
+
+/* First page of a key. */
+static inline unsigned long kho_key_pfn(u64 key)
+{
+	return (key ^ 1ULL << __fls(key)) << kho_key_order(key);
+}
+
+/* kho_pages.c */
+void kho_pages_ready(void);
+
+/* kho_scratch.c */
+/* Most areas; few enough for memblock's static array of regions. */
+#define KHO_SCRATCH_MAX		64
+
+extern struct kho_scratch kho_scratch[KHO_SCRATCH_MAX];
+extern unsigned int kho_scratch_cnt;
+
+int kho_scratch_adopt(phys_addr_t phys, u64 size);
+void kho_scratch_drop(void);
+bool kho_scratch_reserve(void);
+void kho_scratch_late(void);
+bool kho_scratch_overlap(phys_addr_t start, phys_addr_t size);
+
+/* kho_boot.c */
+void kho_boot_late(void);
+
+/* kho_kexec.c */
+int kho_check_init(void);
+bool kho_check_valid(const struct kho_check_ser *check);
+u32 kho_fdt_crc(const void *fdt);
+
+/* kexec_handover.c */
+extern void *kho_out_fdt;
+
+/* kexec_handover_debugfs.c */
+#ifdef CONFIG_KEXEC_HANDOVER_DEBUG
+void kho_debug_corrupt(void);
+#else
+static inline void kho_debug_corrupt(void) { }
+#endif
+
+#endif /* _KHO_INTERNAL_H */

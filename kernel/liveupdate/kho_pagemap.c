@@ -1,0 +1,511 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Kexec Handover: the map of preserved pages.
+ */
+
+/**
+ * DOC: Page map
+ *
+ * Which pages are preserved, and in blocks of which order, is one set of
+ * 64-bit keys. A block of order ``o`` whose first page frame is ``pfn`` has::
+ *
+ *	key = 1 << (52 - o) | pfn >> o		(PAGE_SHIFT 12)
+ *
+ * so that the highest bit tells the order and the rest the place. The set is
+ * kept in a radix tree of pages, because pages are what the next kernel can
+ * find by their physical address::
+ *
+ *	level 5     root, 512 addresses         key bits 51..59
+ *	levels 4-1  tables, 512 addresses each  9 bits each
+ *	level 0     bitmap, 32768 bits          key bits 0..14
+ *
+ * Invariants:
+ *
+ * - The map is what it says at every moment: there is no step before the kexec
+ *   that brings it up to date.
+ * - A node that is empty does not exist, but for the root.
+ * - Nodes are ordinary pages that are not in the map. They never lie in
+ *   scratch, because they are allocated unmovable.
+ * - A page is covered by at most one block.
+ *
+ * The tree that the previous kernel left is taken on as our own: restoring a
+ * page clears its bit, preserving one sets it, and what nobody asked for is
+ * still there at the next kexec.
+ *
+ * How many slots or bits of a node are in use is in the page_private() of its
+ * page, plus one. Zero means not counted yet: a node of the previous kernel.
+ */
+
+#define pr_fmt(fmt) "KHO: " fmt
+
+#include <linux/bitmap.h>
+#include <linux/cleanup.h>
+#include <linux/crc32.h>
+#include <linux/gfp.h>
+#include <linux/io.h>
+#include <linux/mm.h>
+#include <linux/mutex.h>
+
+#include "kho_internal.h"
+
+#define KHO_MAP_ROOT_LEVEL	(KHO_MAP_LEVELS - 1)
+
+/* Protects the tree below kho_map, all levels. */
+static DEFINE_MUTEX(kho_map_lock);
+static u64 *kho_map;
+
+static unsigned int kho_map_slot(u64 key, unsigned int level)
+{
+	key >>= KHO_MAP_LEAF_SHIFT + (level - 1) * KHO_MAP_TABLE_SHIFT;
+	return key & (KHO_MAP_TABLE_SLOTS - 1);
+}
+
+static unsigned int kho_map_bit(u64 key)
+{
+	return key & (KHO_MAP_LEAF_BITS - 1);
+}
+
+static unsigned long kho_node_used(const u64 *node, unsigned int level)
+{
+	struct page *page = virt_to_page(node);
+	unsigned long used = 0;
+	unsigned int i;
+
+	if (page_private(page))
+		return page_private(page) - 1;
+
+	if (level) {
+		for (i = 0; i < KHO_MAP_TABLE_SLOTS; i++)
+			used += !!node[i];
+	} else {
+		used = bitmap_weight((unsigned long *)node, KHO_MAP_LEAF_BITS);
+	}
+	set_page_private(page, used + 1);
+	return used;
+}
+
+/* To be called before the change that it counts. */
+static void kho_node_account(const u64 *node, unsigned int level, long nr)
+{
+	unsigned long used = kho_node_used(node, level);
+
+	set_page_private(virt_to_page(node), used + nr + 1);
+}
+
+static u64 *kho_node_alloc(void)
+{
+	struct page *page = alloc_page(GFP_KERNEL | __GFP_ZERO);
+
+	if (!page)
+		return NULL;
+	set_page_private(page, 1);
+	return page_address(page);
+}
+
+static void kho_node_free(u64 *node)
+{
+	struct page *page = virt_to_page(node);
+
+	set_page_private(page, 0);
+	/* A node of the previous kernel was kept out of the allocator. */
+	if (PageReserved(page))
+		free_reserved_page(page);
+	else
+		__free_page(page);
+}
+
+static u64 *kho_map_leaf(u64 *node, u64 key)
+{
+	unsigned int level;
+
+	for (level = KHO_MAP_ROOT_LEVEL; level; level--) {
+		u64 child = node[kho_map_slot(key, level)];
+
+		if (!child)
+			return NULL;
+		node = phys_to_virt(child);
+	}
+	return node;
+}
+
+/* Free the empty nodes on the way to @key, from the bottom. */
+static void kho_map_prune(u64 key)
+{
+	u64 *path[KHO_MAP_LEVELS];
+	unsigned int level = KHO_MAP_ROOT_LEVEL;
+
+	path[level] = kho_map;
+	while (level) {
+		u64 child = path[level][kho_map_slot(key, level)];
+
+		if (!child)
+			break;
+		path[--level] = phys_to_virt(child);
+	}
+
+	for (; level < KHO_MAP_ROOT_LEVEL; level++) {
+		u64 *parent = path[level + 1];
+
+		if (kho_node_used(path[level], level))
+			return;
+		kho_node_account(parent, level + 1, -1);
+		parent[kho_map_slot(key, level + 1)] = 0;
+		kho_node_free(path[level]);
+	}
+}
+
+static unsigned long *kho_map_leaf_alloc(u64 key)
+{
+	u64 *node = kho_map;
+	unsigned int level;
+
+	for (level = KHO_MAP_ROOT_LEVEL; level; level--) {
+		u64 *slot = &node[kho_map_slot(key, level)];
+
+		if (!*slot) {
+			u64 *child = kho_node_alloc();
+
+			if (!child) {
+				kho_map_prune(key);
+				return NULL;
+			}
+			kho_node_account(node, level, 1);
+			*slot = virt_to_phys(child);
+		}
+		node = phys_to_virt(*slot);
+	}
+	return (unsigned long *)node;
+}
+
+/* Length of the part of a run that lies in the leaf of its first block. */
+static unsigned long kho_map_part(u64 key, unsigned long nr)
+{
+	return min(nr, KHO_MAP_LEAF_BITS - kho_map_bit(key));
+}
+
+static bool __kho_map_clear(unsigned long pfn, unsigned long nr,
+			    unsigned int order)
+{
+	u64 key = kho_map_key(pfn, order);
+	bool all = true;
+
+	lockdep_assert_held(&kho_map_lock);
+
+	while (nr) {
+		unsigned long part = kho_map_part(key, nr);
+		unsigned int bit = kho_map_bit(key);
+		u64 *leaf = kho_map_leaf(kho_map, key);
+
+		if (leaf && find_next_zero_bit((unsigned long *)leaf,
+					       bit + part, bit) == bit + part) {
+			kho_node_account(leaf, 0, -(long)part);
+			bitmap_clear((unsigned long *)leaf, bit, part);
+			kho_map_prune(key);
+		} else {
+			all = false;
+		}
+		key += part;
+		nr -= part;
+	}
+	return all;
+}
+
+/**
+ * kho_map_set - add a run of blocks to the map
+ * @pfn:   first page of the first block, aligned to 2^@order
+ * @nr:    number of blocks that lie one after the other
+ * @order: order of each
+ *
+ * Whole words of a bitmap are set at once, so a run costs by its length in
+ * words.
+ *
+ * Context: may sleep, takes kho_map_lock.
+ * Return: 0; -ENOMEM without memory for a node; -EEXIST if one of the blocks
+ * is in the map. The map is then as before.
+ */
+int kho_map_set(unsigned long pfn, unsigned long nr, unsigned int order)
+{
+	u64 key = kho_map_key(pfn, order);
+	unsigned long done = 0;
+	int err = 0;
+
+	guard(mutex)(&kho_map_lock);
+
+	while (done < nr) {
+		unsigned long part = kho_map_part(key + done, nr - done);
+		unsigned int bit = kho_map_bit(key + done);
+		unsigned long *leaf = kho_map_leaf_alloc(key + done);
+
+		if (!leaf) {
+			err = -ENOMEM;
+			break;
+		}
+		if (find_next_bit(leaf, bit + part, bit) < bit + part) {
+			err = -EEXIST;
+			break;
+		}
+		kho_node_account((u64 *)leaf, 0, part);
+		bitmap_set(leaf, bit, part);
+		done += part;
+	}
+	if (err)
+		__kho_map_clear(pfn, done, order);
+	return err;
+}
+
+/**
+ * kho_map_clear - take a run of blocks out of the map
+ * @pfn:   first page of the first block, aligned to 2^@order
+ * @nr:    number of blocks that lie one after the other
+ * @order: order of each
+ *
+ * Context: may sleep, takes kho_map_lock.
+ * Return: whether all of them were in the map.
+ */
+bool kho_map_clear(unsigned long pfn, unsigned long nr, unsigned int order)
+{
+	guard(mutex)(&kho_map_lock);
+	return __kho_map_clear(pfn, nr, order);
+}
+
+/**
+ * kho_map_test - whether a run of blocks is in the map at this order
+ * @pfn:   first page of the first block, aligned to 2^@order
+ * @nr:    number of blocks that lie one after the other
+ * @order: order of each
+ *
+ * Context: may sleep, takes kho_map_lock.
+ * Return: true if all of them are.
+ */
+bool kho_map_test(unsigned long pfn, unsigned long nr, unsigned int order)
+{
+	u64 key = kho_map_key(pfn, order);
+
+	guard(mutex)(&kho_map_lock);
+
+	while (nr) {
+		unsigned long part = kho_map_part(key, nr);
+		unsigned int bit = kho_map_bit(key);
+		u64 *leaf = kho_map_leaf(kho_map, key);
+
+		if (!leaf || find_next_zero_bit((unsigned long *)leaf,
+						bit + part, bit) < bit + part)
+			return false;
+		key += part;
+		nr -= part;
+	}
+	return true;
+}
+
+static bool __kho_map_test_one(unsigned long pfn, unsigned int order)
+{
+	u64 key = kho_map_key(pfn, order);
+	u64 *leaf = kho_map_leaf(kho_map, key);
+
+	return leaf && test_bit(kho_map_bit(key), (unsigned long *)leaf);
+}
+
+/**
+ * kho_map_take - take a block out of the map if it is there
+ * @pfn:   its first page, aligned to 2^@order
+ * @order: its order
+ *
+ * Context: may sleep, takes kho_map_lock.
+ * Return: whether it was.
+ */
+bool kho_map_take(unsigned long pfn, unsigned int order)
+{
+	guard(mutex)(&kho_map_lock);
+
+	return __kho_map_test_one(pfn, order) && __kho_map_clear(pfn, 1, order);
+}
+
+/**
+ * kho_map_take_order - take the block that begins at a page out of the map
+ * @pfn: the page
+ *
+ * Context: may sleep, takes kho_map_lock.
+ * Return: the block's order, or -ENOENT if none begins there.
+ */
+int kho_map_take_order(unsigned long pfn)
+{
+	unsigned int order;
+
+	if (!pfn)
+		return -ENOENT;
+
+	guard(mutex)(&kho_map_lock);
+
+	for (order = 0; order <= __ffs(pfn); order++) {
+		if (__kho_map_test_one(pfn, order)) {
+			__kho_map_clear(pfn, 1, order);
+			return order;
+		}
+	}
+	return -ENOENT;
+}
+
+static int kho_map_walk_node(struct kho_map_walk *walk, phys_addr_t phys,
+			     unsigned int level, u64 prefix)
+{
+	const u64 *node;
+	unsigned int i;
+	int err;
+
+	err = walk->node ? walk->node(walk, phys) : 0;
+	if (err)
+		return err;
+
+	node = phys_to_virt(phys);
+	if (!level)
+		return walk->leaf(walk, prefix << KHO_MAP_LEAF_SHIFT,
+				  (const unsigned long *)node);
+
+	for (i = 0; i < KHO_MAP_TABLE_SLOTS; i++) {
+		if (!node[i])
+			continue;
+		err = kho_map_walk_node(walk, node[i], level - 1,
+					prefix << KHO_MAP_TABLE_SHIFT | i);
+		if (err)
+			return err;
+	}
+	return 0;
+}
+
+/**
+ * kho_map_walk - walk over every node of a map
+ * @walk: what to do with each
+ * @root: physical address of the map's root
+ *
+ * The depth of the walk is that of the tree, whatever is in it; that it ends
+ * and where it goes is for @walk->node to see to, which sees each address
+ * before it is used.
+ *
+ * Context: the caller excludes changes.
+ * Return: 0, or the first error of @walk->node or @walk->leaf.
+ */
+int kho_map_walk(struct kho_map_walk *walk, phys_addr_t root)
+{
+	return kho_map_walk_node(walk, root, KHO_MAP_ROOT_LEVEL, 0);
+}
+
+/**
+ * kho_map_peek - the bitmap that holds a key
+ * @root: physical address of the map's root
+ * @key:  the key
+ *
+ * Context: the caller excludes changes.
+ * Return: the bitmap, or %NULL if no key near it is in the map.
+ */
+const unsigned long *kho_map_peek(phys_addr_t root, u64 key)
+{
+	return (const unsigned long *)kho_map_leaf(phys_to_virt(root), key);
+}
+
+struct kho_map_counter {
+	struct kho_map_walk walk;
+	unsigned long *nr_by_order;
+};
+
+static int kho_map_count_leaf(struct kho_map_walk *walk, u64 key,
+			      const unsigned long *bits)
+{
+	struct kho_map_counter *counter =
+		container_of(walk, struct kho_map_counter, walk);
+
+	if (key)
+		counter->nr_by_order[kho_key_order(key)] +=
+			bitmap_weight(bits, KHO_MAP_LEAF_BITS);
+	return 0;
+}
+
+/**
+ * kho_map_count - count the preserved blocks of each order
+ * @nr_by_order: filled with the number of blocks by order
+ *
+ * Context: may sleep, takes kho_map_lock for as long as the walk takes.
+ */
+void kho_map_count(unsigned long nr_by_order[KHO_MAP_MAX_ORDER + 1])
+{
+	struct kho_map_counter counter = {
+		.walk.leaf = kho_map_count_leaf,
+		.nr_by_order = nr_by_order,
+	};
+
+	memset(nr_by_order, 0, (KHO_MAP_MAX_ORDER + 1) * sizeof(*nr_by_order));
+
+	guard(mutex)(&kho_map_lock);
+	kho_map_walk(&counter.walk, virt_to_phys(kho_map));
+}
+
+struct kho_map_summer {
+	struct kho_map_walk walk;
+	struct kho_map_sum *sum;
+};
+
+static int kho_map_sum_node(struct kho_map_walk *walk, phys_addr_t phys)
+{
+	struct kho_map_sum *sum =
+		container_of(walk, struct kho_map_summer, walk)->sum;
+
+	sum->nodes++;
+	sum->crc = __crc32c_le(sum->crc, phys_to_virt(phys), PAGE_SIZE);
+	return 0;
+}
+
+static int kho_map_sum_leaf(struct kho_map_walk *walk, u64 key,
+			    const unsigned long *bits)
+{
+	return 0;
+}
+
+/**
+ * kho_map_sum - checksum and number of the map's nodes
+ * @sum: filled in
+ *
+ * Context: at the jump, when nothing else runs; takes no lock.
+ */
+void kho_map_sum(struct kho_map_sum *sum)
+{
+	struct kho_map_summer summer = {
+		.walk = { .node = kho_map_sum_node, .leaf = kho_map_sum_leaf },
+		.sum = sum,
+	};
+
+	sum->nodes = 0;
+	sum->crc = ~0;
+	kho_map_walk(&summer.walk, virt_to_phys(kho_map));
+}
+
+/**
+ * kho_map_adopt - take the previous kernel's map on as our own
+ * @root: physical address of its root, verified
+ *
+ * Context: once, before any other function that changes the map.
+ */
+void __init kho_map_adopt(phys_addr_t root)
+{
+	kho_map = phys_to_virt(root);
+}
+
+/**
+ * kho_map_init - begin with an empty map, unless one was adopted
+ *
+ * Return: 0 or -ENOMEM.
+ */
+int __init kho_map_init(void)
+{
+	if (!kho_map)
+		kho_map = kho_node_alloc();
+	return kho_map ? 0 : -ENOMEM;
+}
+
+/**
+ * kho_map_root - physical address of the map's root
+ *
+ * Return: the address; it does not change after boot.
+ */
+phys_addr_t kho_map_root(void)
+{
+	return virt_to_phys(kho_map);
+}

@@ -1,0 +1,384 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Kexec Handover: preserve pages, and give them back in the next kernel.
+ */
+
+/**
+ * DOC: Preserving pages
+ *
+ * A preserved page stays where it is over the kexec and is not touched by the
+ * next kernel until somebody there restores it by its address. It must not lie
+ * in scratch, which the next kernel uses to boot: memory that the kernel
+ * allocates for itself never does, because scratch is CMA; memory of user space
+ * may, and is migrated by whoever preserves it.
+ *
+ * The order in which a page is preserved is the order in which it comes back:
+ * a folio of order 9 is one block and restored as one folio; a run of single
+ * folios is single blocks, however they lie; and kho_preserve_pages() splits
+ * its run into the largest blocks that fit and restores single pages.
+ */
+
+#define pr_fmt(fmt) "KHO: " fmt
+
+#include <linux/export.h>
+#include <linux/io.h>
+#include <linux/memory_hotplug.h>
+#include <linux/mm.h>
+#include <linux/pgalloc_tag.h>
+#include <linux/slab.h>
+
+#include "../../mm/internal.h"
+#include "kho_internal.h"
+
+/* Set once preserving works; never cleared. */
+static bool kho_pages_up __ro_after_init;
+
+void __init kho_pages_ready(void)
+{
+	kho_pages_up = true;
+}
+
+/**
+ * kho_preserve_run - preserve folios that lie one after the other
+ * @pfn:   first page of the first folio, aligned to 2^@order
+ * @nr:    number of folios
+ * @order: order of each, 0..KHO_MAP_MAX_ORDER
+ *
+ * The caller keeps its references; the folios must not move or be freed until
+ * kho_unpreserve_run(). Restored one by one with kho_restore_folio().
+ *
+ * Context: may sleep.
+ * Return: 0; -EOPNOTSUPP if Kexec Handover is off; -EINVAL for an unaligned or
+ * empty run, or one that touches scratch; -ENOMEM; -EEXIST if one of the
+ * folios is preserved already. Nothing is preserved then.
+ */
+int kho_preserve_run(unsigned long pfn, unsigned long nr, unsigned int order)
+{
+	if (!kho_pages_up)
+		return -EOPNOTSUPP;
+	if (!nr || order > KHO_MAP_MAX_ORDER || !IS_ALIGNED(pfn, 1UL << order))
+		return -EINVAL;
+	if (kho_scratch_overlap(PFN_PHYS(pfn), PFN_PHYS(nr << order)))
+		return -EINVAL;
+
+	return kho_map_set(pfn, nr, order);
+}
+EXPORT_SYMBOL_GPL(kho_preserve_run);
+
+/**
+ * kho_unpreserve_run - undo kho_preserve_run(), or a part of it
+ * @pfn:   first page of the first folio, aligned to 2^@order
+ * @nr:    number of folios
+ * @order: order of each
+ *
+ * Context: may sleep.
+ */
+void kho_unpreserve_run(unsigned long pfn, unsigned long nr,
+			unsigned int order)
+{
+	if (kho_pages_up)
+		WARN_ON_ONCE(!kho_map_clear(pfn, nr, order));
+}
+EXPORT_SYMBOL_GPL(kho_unpreserve_run);
+
+/**
+ * kho_preserve_folio - preserve a folio
+ * @folio: the folio; the caller keeps its reference
+ *
+ * Context: may sleep.
+ * Return: 0, or an error as kho_preserve_run() has them.
+ */
+int kho_preserve_folio(struct folio *folio)
+{
+	return kho_preserve_run(folio_pfn(folio), 1, folio_order(folio));
+}
+EXPORT_SYMBOL_GPL(kho_preserve_folio);
+
+/**
+ * kho_unpreserve_folio - undo kho_preserve_folio()
+ * @folio: the folio
+ *
+ * Context: may sleep.
+ */
+void kho_unpreserve_folio(struct folio *folio)
+{
+	kho_unpreserve_run(folio_pfn(folio), 1, folio_order(folio));
+}
+EXPORT_SYMBOL_GPL(kho_unpreserve_folio);
+
+/*
+ * Order of the largest block that begins at @pfn, has at most @nr pages and
+ * lies on one NUMA node.
+ */
+static unsigned int kho_block_order(unsigned long pfn, unsigned long nr)
+{
+	unsigned int order = min_t(unsigned int, __ffs(pfn), ilog2(nr));
+
+	while (order && pfn_to_nid(pfn) != pfn_to_nid(pfn + (1UL << order) - 1))
+		order--;
+	return order;
+}
+
+/**
+ * kho_preserve_pages - preserve pages that lie one after the other
+ * @page:     the first; not the first page of memory
+ * @nr_pages: how many
+ *
+ * They come back as single pages with kho_restore_pages(), all together.
+ *
+ * Context: may sleep.
+ * Return: 0, or an error as kho_preserve_run() has them. Nothing is preserved
+ * then.
+ */
+int kho_preserve_pages(struct page *page, unsigned long nr_pages)
+{
+	unsigned long start = page_to_pfn(page), pfn = start;
+	unsigned long end = start + nr_pages;
+	int err = nr_pages && start ? 0 : -EINVAL;
+
+	while (!err && pfn < end) {
+		unsigned int order = kho_block_order(pfn, end - pfn);
+
+		err = kho_preserve_run(pfn, 1, order);
+		if (!err)
+			pfn += 1UL << order;
+	}
+	if (err && pfn > start)
+		kho_unpreserve_pages(page, pfn - start);
+	return err;
+}
+EXPORT_SYMBOL_GPL(kho_preserve_pages);
+
+/**
+ * kho_unpreserve_pages - undo kho_preserve_pages()
+ * @page:     the first
+ * @nr_pages: how many, as they were preserved
+ *
+ * Context: may sleep.
+ */
+void kho_unpreserve_pages(struct page *page, unsigned long nr_pages)
+{
+	unsigned long pfn = page_to_pfn(page), end = pfn + nr_pages;
+
+	while (pfn < end) {
+		unsigned int order = kho_block_order(pfn, end - pfn);
+
+		kho_unpreserve_run(pfn, 1, order);
+		pfn += 1UL << order;
+	}
+}
+EXPORT_SYMBOL_GPL(kho_unpreserve_pages);
+
+/**
+ * kho_is_preserved_run - whether folios are preserved, in exactly this order
+ * @pfn:   first page of the first folio
+ * @nr:    number of folios that lie one after the other
+ * @order: order of each
+ *
+ * For metadata from the previous kernel: an address that it names may be used
+ * only if this says yes, and then lies in RAM.
+ *
+ * Context: may sleep.
+ * Return: true if all are.
+ */
+bool kho_is_preserved_run(unsigned long pfn, unsigned long nr,
+			  unsigned int order)
+{
+	unsigned long limit = PHYS_PFN(-1ULL);
+
+	if (!kho_pages_up || !pfn || !nr || order > KHO_MAP_MAX_ORDER ||
+	    !IS_ALIGNED(pfn, 1UL << order))
+		return false;
+	if (pfn > limit || nr > (limit - pfn) >> order)
+		return false;
+
+	return kho_map_test(pfn, nr, order);
+}
+EXPORT_SYMBOL_GPL(kho_is_preserved_run);
+
+/**
+ * kho_is_preserved - whether a folio is preserved, in exactly this order
+ * @phys:  its address
+ * @order: its order
+ *
+ * Context: may sleep.
+ * Return: true if it is.
+ */
+bool kho_is_preserved(phys_addr_t phys, unsigned int order)
+{
+	return PAGE_ALIGNED(phys) &&
+	       kho_is_preserved_run(PHYS_PFN(phys), 1, order);
+}
+EXPORT_SYMBOL_GPL(kho_is_preserved);
+
+/*
+ * The pages were initialized at boot with a reference each and never given to
+ * the allocator: make them what the allocator hands out, and count them as
+ * memory that it manages.
+ */
+static void kho_init_pages(struct page *page, unsigned long nr, bool compound)
+{
+	unsigned long i;
+
+	for (i = 0; i < nr; i++) {
+		clear_page_tag_ref(page + i);
+		set_page_private(page + i, 0);
+		set_page_count(page + i, compound && i ? 0 : 1);
+	}
+	adjust_managed_page_count(page, nr);
+}
+
+/**
+ * kho_restore_folio - take a preserved folio back
+ * @phys: its address, as the previous kernel passed it on
+ *
+ * Context: may sleep; from core_initcall on.
+ * Return: the folio in the order in which it was preserved, with one reference
+ * for the caller; %NULL if none was preserved at @phys.
+ */
+struct folio *kho_restore_folio(phys_addr_t phys)
+{
+	struct page *page;
+	int order;
+
+	if (!kho_pages_up || !PAGE_ALIGNED(phys))
+		return NULL;
+
+	page = pfn_to_online_page(PHYS_PFN(phys));
+	if (!page)
+		return NULL;
+
+	order = kho_map_take_order(PHYS_PFN(phys));
+	if (order < 0)
+		return NULL;
+
+	kho_init_pages(page, 1UL << order, true);
+	if (order) {
+		prep_compound_page(page, order);
+		page_rmappable_folio(page);
+	}
+	return page_folio(page);
+}
+EXPORT_SYMBOL_GPL(kho_restore_folio);
+
+/*
+ * Order in which kho_preserve_pages() preserved the block at @pfn, where @nr
+ * pages are left of the run; negative if it did not. Asks the map only: the
+ * address may be anything.
+ */
+static int kho_preserved_order(unsigned long pfn, unsigned long nr)
+{
+	int order = min_t(int, __ffs(pfn), ilog2(nr));
+
+	while (order >= 0 && !kho_map_test(pfn, 1, order))
+		order--;
+	return order;
+}
+
+/**
+ * kho_restore_pages - take pages back that kho_preserve_pages() preserved
+ * @phys:     address of the first
+ * @nr_pages: how many, as they were preserved
+ *
+ * Context: may sleep; from core_initcall on.
+ * Return: the first page; each page has one reference for the caller and is
+ * freed on its own. %NULL if they were not preserved so; they stay preserved
+ * then.
+ */
+struct page *kho_restore_pages(phys_addr_t phys, unsigned long nr_pages)
+{
+	unsigned long start = PHYS_PFN(phys), end = start + nr_pages;
+	unsigned long pfn;
+	int order;
+
+	if (!kho_pages_up || !PAGE_ALIGNED(phys) || !start || end <= start)
+		return NULL;
+
+	for (pfn = start; pfn < end; pfn += 1UL << order) {
+		order = kho_preserved_order(pfn, end - pfn);
+		if (order < 0)
+			return NULL;
+	}
+	for (pfn = start; pfn < end; pfn += 1UL << order) {
+		order = kho_preserved_order(pfn, end - pfn);
+		if (WARN_ON_ONCE(order < 0 || !kho_map_take(pfn, order)))
+			return NULL;
+	}
+	kho_init_pages(pfn_to_page(start), nr_pages, false);
+	return pfn_to_page(start);
+}
+EXPORT_SYMBOL_GPL(kho_restore_pages);
+
+/**
+ * kho_alloc_preserve - allocate zeroed memory that is preserved
+ * @size: bytes, at least 1; rounded up to a power-of-two number of pages
+ *
+ * Charged to the caller's memory cgroup.
+ *
+ * Context: may sleep.
+ * Return: the memory, freed with kho_unpreserve_free() in this kernel or with
+ * kho_restore_free() in the next; an ERR_PTR() of -EOPNOTSUPP, -EINVAL for a
+ * size that the page allocator does not have, or -ENOMEM.
+ */
+void *kho_alloc_preserve(size_t size)
+{
+	struct folio *folio;
+	unsigned int order;
+	int err;
+
+	if (!kho_pages_up)
+		return ERR_PTR(-EOPNOTSUPP);
+	if (!size)
+		return ERR_PTR(-EINVAL);
+	order = get_order(size);
+	if (order > MAX_PAGE_ORDER)
+		return ERR_PTR(-EINVAL);
+
+	folio = folio_alloc(GFP_KERNEL_ACCOUNT | __GFP_ZERO, order);
+	if (!folio)
+		return ERR_PTR(-ENOMEM);
+
+	err = kho_preserve_folio(folio);
+	if (err) {
+		folio_put(folio);
+		return ERR_PTR(err);
+	}
+	return folio_address(folio);
+}
+EXPORT_SYMBOL_GPL(kho_alloc_preserve);
+
+/**
+ * kho_unpreserve_free - free what kho_alloc_preserve() gave in this kernel
+ * @mem: the memory; %NULL is ignored
+ *
+ * Context: may sleep.
+ */
+void kho_unpreserve_free(void *mem)
+{
+	struct folio *folio;
+
+	if (!mem)
+		return;
+	folio = virt_to_folio(mem);
+	kho_unpreserve_folio(folio);
+	folio_put(folio);
+}
+EXPORT_SYMBOL_GPL(kho_unpreserve_free);
+
+/**
+ * kho_restore_free - free what kho_alloc_preserve() gave in the last kernel
+ * @mem: the memory, by its address in the direct map; %NULL is ignored
+ *
+ * Context: may sleep; from core_initcall on.
+ */
+void kho_restore_free(void *mem)
+{
+	struct folio *folio;
+
+	if (!mem)
+		return;
+	folio = kho_restore_folio(__pa(mem));
+	if (!WARN_ON_ONCE(!folio))
+		folio_put(folio);
+}
+EXPORT_SYMBOL_GPL(kho_restore_free);
