@@ -1,0 +1,363 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * What the tests see of the machine, and how they get it into the next kernel.
+ */
+#include <ctype.h>
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/klog.h>
+#include <sys/mount.h>
+#include <sys/reboot.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/statfs.h>
+#include <sys/syscall.h>
+#include <sys/utsname.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <linux/kexec.h>
+#include <linux/magic.h>
+#include <linux/reboot.h>
+
+#include "lu_util.h"
+
+#define LU_INITRD		"/host/initrd"
+#define LU_CMDLINE_MAX		2048
+#define LU_AWAIT_SECONDS	20
+
+int lu_count_fds(void)
+{
+	DIR *dir = opendir("/proc/self/fd");
+	struct dirent *entry;
+	int n = 0;
+
+	if (!dir)
+		return -errno;
+	while ((entry = readdir(dir)))
+		n += entry->d_name[0] != '.';
+	closedir(dir);
+	return n - 1;	/* the directory itself */
+}
+
+int lu_fd_link(int fd, char *buf, size_t len)
+{
+	char path[64];
+	ssize_t n;
+
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+	n = readlink(path, buf, len - 1);
+	if (n < 0)
+		return -errno;
+	buf[n] = 0;
+	return 0;
+}
+
+static ssize_t read_file(const char *path, char *buf, size_t len)
+{
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	ssize_t n;
+
+	if (fd < 0)
+		return -errno;
+	n = read(fd, buf, len - 1);
+	close(fd);
+	if (n < 0)
+		return -errno;
+	buf[n] = 0;
+	return n;
+}
+
+int lu_write_file(const char *path, const char *text)
+{
+	int fd = open(path, O_WRONLY | O_CLOEXEC);
+	int err;
+
+	if (fd < 0)
+		return -errno;
+	err = write(fd, text, strlen(text)) < 0 ? -errno : 0;
+	close(fd);
+	return err;
+}
+
+/* Free memory; caches of the kernel's are emptied first. */
+long lu_free_kib(void)
+{
+	char buf[4096], *line;
+
+	lu_write_file("/proc/sys/vm/drop_caches", "3");
+	lu_write_file("/proc/sys/vm/stat_refresh", "1");
+	if (read_file("/proc/meminfo", buf, sizeof(buf)) < 0)
+		return -1;
+	line = strstr(buf, "MemFree:");
+	return line ? atol(line + strlen("MemFree:")) : -1;
+}
+
+/* Memory is freed after a grace period now and then: give it some time. */
+bool lu_await_free_kib(long want)
+{
+	struct timespec tick = { .tv_nsec = 20 * 1000 * 1000 }, start, now;
+	long have;
+
+	clock_gettime(CLOCK_MONOTONIC, &start);
+	do {
+		have = lu_free_kib();
+		if (have >= want)
+			return true;
+		nanosleep(&tick, NULL);
+		clock_gettime(CLOCK_MONOTONIC, &now);
+	} while (now.tv_sec - start.tv_sec < LU_AWAIT_SECONDS);
+	fprintf(stderr, "# MemFree: %ld KiB, wanted %ld KiB\n", have, want);
+	return false;
+}
+
+static bool contains(const char *line, const char *what)
+{
+	size_t len = strlen(what);
+
+	for (; *line; line++)
+		if (!strncasecmp(line, what, len))
+			return true;
+	return false;
+}
+
+/* Lines of the kernel log with @what and, unless NULL, without @unlike. */
+int lu_log_lines(const char *what, const char *unlike)
+{
+	int size = klogctl(10 /* SYSLOG_ACTION_SIZE_BUFFER */, NULL, 0), n = 0;
+	char *buf, *line, *rest;
+
+	if (size < 0)
+		return -errno;
+	buf = malloc(size + 1);
+	if (!buf)
+		return -ENOMEM;
+	size = klogctl(3 /* SYSLOG_ACTION_READ_ALL */, buf, size);
+	buf[size > 0 ? size : 0] = 0;
+	for (rest = buf; (line = strsep(&rest, "\n"));) {
+		if (!contains(line, what) || contains(line, "command line"))
+			continue;
+		if (unlike && contains(line, unlike))
+			continue;
+		printf("# log: %s\n", line);
+		n++;
+	}
+	free(buf);
+	return n;
+}
+
+/* A tmpfs at /dev/shm, also where no init system has mounted one. */
+int lu_need_shm(void)
+{
+	struct statfs fs;
+
+	if (!statfs("/dev/shm", &fs) && fs.f_type == TMPFS_MAGIC)
+		return 0;
+	mkdir("/dev/shm", 0755);
+	return mount("shm", "/dev/shm", "tmpfs", 0, NULL) ? -errno : 0;
+}
+
+/* Run a program to its end: its exit status, or a negative errno. */
+int lu_run(char *const argv[])
+{
+	int status;
+	pid_t pid;
+
+	fflush(stdout);
+	pid = fork();
+	if (pid < 0)
+		return -errno;
+	if (!pid) {
+		execvp(argv[0], argv);
+		_exit(127);
+	}
+	if (waitpid(pid, &status, 0) != pid)
+		return -errno;
+	return WIFEXITED(status) ? WEXITSTATUS(status) : -EINTR;
+}
+
+union fd_control {
+	char buf[CMSG_SPACE(sizeof(int))];
+	struct cmsghdr align;
+};
+
+int lu_send_fd(int socket, int fd)
+{
+	union fd_control control = {};
+	struct iovec data = { .iov_base = "f", .iov_len = 1 };
+	struct msghdr msg = {
+		.msg_iov = &data,
+		.msg_iovlen = 1,
+		.msg_control = control.buf,
+		.msg_controllen = sizeof(control.buf),
+	};
+	struct cmsghdr *cmsg = CMSG_FIRSTHDR(&msg);
+
+	cmsg->cmsg_level = SOL_SOCKET;
+	cmsg->cmsg_type = SCM_RIGHTS;
+	cmsg->cmsg_len = CMSG_LEN(sizeof(int));
+	memcpy(CMSG_DATA(cmsg), &fd, sizeof(fd));
+	return sendmsg(socket, &msg, 0) < 0 ? -errno : 0;
+}
+
+int lu_recv_fd(int socket)
+{
+	union fd_control control = {};
+	char byte;
+	struct iovec data = { .iov_base = &byte, .iov_len = 1 };
+	struct msghdr msg = {
+		.msg_iov = &data,
+		.msg_iovlen = 1,
+		.msg_control = control.buf,
+		.msg_controllen = sizeof(control.buf),
+	};
+	struct cmsghdr *cmsg;
+	int fd;
+
+	if (recvmsg(socket, &msg, MSG_CMSG_CLOEXEC) != 1)
+		return -EIO;
+	cmsg = CMSG_FIRSTHDR(&msg);
+	if (!cmsg || cmsg->cmsg_type != SCM_RIGHTS)
+		return -ENOMSG;
+	memcpy(&fd, CMSG_DATA(cmsg), sizeof(fd));
+	return fd;
+}
+
+/* Which boot of a test this is, from 1; 0 outside of a guest. */
+int lu_stage(void)
+{
+	const char *stage = getenv("LU_STAGE");
+
+	return stage ? atoi(stage) : 0;
+}
+
+/* The value of KEY=VALUE on the kernel's command line, the last one counts. */
+bool lu_param(const char *key, char *buf, size_t len)
+{
+	char line[LU_CMDLINE_MAX], *rest = line, *word;
+	size_t n = strlen(key);
+	bool found = false;
+
+	if (read_file("/proc/cmdline", line, sizeof(line)) < 0)
+		return false;
+	while ((word = strsep(&rest, "\n "))) {
+		if (strncmp(word, key, n) || word[n] != '=')
+			continue;
+		snprintf(buf, len, "%s", word + n + 1);
+		found = true;
+	}
+	return found;
+}
+
+uint64_t lu_param_u64(const char *key)
+{
+	char value[32];
+
+	return lu_param(key, value, sizeof(value)) ? strtoull(value, NULL, 0) : 0;
+}
+
+/* Whether @word sets a key that @more sets again. */
+static bool replaced(const char *word, const char *more)
+{
+	size_t n = strcspn(word, "=");
+
+	for (; more && *more; more += strcspn(more, " ")) {
+		more += strspn(more, " ");
+		if (!strncmp(word, more, n) && (more[n] == '=' || more[n] == ' ' || !more[n]))
+			return true;
+	}
+	return false;
+}
+
+/* This kernel's command line for stage @stage, with the words of @more set. */
+int lu_cmdline(char *buf, size_t len, int stage, const char *more)
+{
+	char line[LU_CMDLINE_MAX], last[LU_CMDLINE_MAX], *rest = line, *word;
+	size_t used = 0;
+	int n;
+
+	if (read_file("/proc/cmdline", line, sizeof(line)) < 0)
+		return -errno;
+	line[strcspn(line, "\n")] = 0;
+	n = snprintf(last, sizeof(last), "lu.stage=%d%s%s", stage,
+		     more ? " " : "", more ?: "");
+	if (n < 0 || (size_t)n >= sizeof(last))
+		return -E2BIG;
+	while ((word = strsep(&rest, " "))) {
+		if (!*word || replaced(word, last))
+			continue;
+		n = snprintf(buf + used, len - used, "%s ", word);
+		if (n < 0 || (size_t)n >= len - used)
+			return -E2BIG;
+		used += n;
+	}
+	n = snprintf(buf + used, len - used, "%s", last);
+	return n < 0 || (size_t)n >= len - used ? -E2BIG : 0;
+}
+
+/* 'a' or 'b': the last letter of the running kernel's release. */
+char lu_letter(void)
+{
+	struct utsname u;
+
+	return uname(&u) ? 0 : u.release[strlen(u.release) - 1];
+}
+
+const char *lu_next_image(void)
+{
+	return lu_letter() == 'b' ? "/host/bzImage-a" : "/host/bzImage-b";
+}
+
+int lu_load_image(const char *image, const char *cmdline)
+{
+	int kernel = open(image, O_RDONLY | O_CLOEXEC);
+	int initrd = open(LU_INITRD, O_RDONLY | O_CLOEXEC);
+	int err = 0;
+
+	if (kernel < 0 || initrd < 0)
+		err = -errno;
+	else if (syscall(SYS_kexec_file_load, kernel, initrd,
+			 strlen(cmdline) + 1, cmdline, 0UL))
+		err = -errno;
+	if (kernel >= 0)
+		close(kernel);
+	if (initrd >= 0)
+		close(initrd);
+	return err;
+}
+
+/* Load the other kernel for stage @stage. */
+int lu_load(int stage, const char *more)
+{
+	char cmdline[LU_CMDLINE_MAX];
+	int err = lu_cmdline(cmdline, sizeof(cmdline), stage, more);
+
+	return err ?: lu_load_image(lu_next_image(), cmdline);
+}
+
+int lu_unload(void)
+{
+	return syscall(SYS_kexec_file_load, -1, -1, 0UL, NULL,
+		       (unsigned long)KEXEC_FILE_UNLOAD) ? -errno : 0;
+}
+
+/* Returns only on failure. */
+int lu_jump(void)
+{
+	fflush(stdout);
+	fflush(stderr);
+	return reboot(LINUX_REBOOT_CMD_KEXEC) ? -errno : -EIO;
+}
+
+int lu_kexec(int stage, const char *more)
+{
+	int err = lu_load(stage, more);
+
+	return err ?: lu_jump();
+}

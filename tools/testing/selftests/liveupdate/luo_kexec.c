@@ -1,0 +1,249 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Images that cannot take over, the old system call, and Debian's kexec-tools.
+ * After a refused reboot the system runs on with its sessions, and a good
+ * image still does it.
+ */
+#include <sys/stat.h>
+#include <sys/syscall.h>
+
+#include <linux/kexec.h>
+
+#include "lu_harness.h"
+
+#define SIZE	LU_MIB
+
+FIXTURE(kexec)
+{
+	int dev;
+	int stage;
+	int session;
+};
+
+FIXTURE_SETUP(kexec)
+{
+	if (!lu_stage())
+		SKIP(return, LU_NO_GUEST);
+	self->stage = lu_stage();
+	self->session = -1;
+	/* The last kernel of some tests has no live update. */
+	self->dev = lu_open_dev();
+	if (self->stage == 1)
+		ASSERT_LE(0, self->dev);
+}
+
+FIXTURE_TEARDOWN(kexec)
+{
+	lu_unload();
+	close(self->session);
+	close(self->dev);
+}
+
+#define KEXEC(name)		TEST_F_TIMEOUT(kexec, name, LU_TIMEOUT)
+
+static int preserve_one(FIXTURE_DATA(kexec) * self, uint64_t token)
+{
+	int fd = lu_memfd("m", SIZE, token), err;
+
+	if (fd < 0)
+		return fd;
+	if (self->session < 0)
+		self->session = lu_create(self->dev, "kexec");
+	err = lu_preserve(self->session, fd, token);
+	close(fd);
+	return err;
+}
+
+/* The last stage: files of these tokens came over. */
+static void arrive(struct __test_metadata *_metadata, FIXTURE_DATA(kexec) * self, int tokens)
+{
+	int fd, i;
+
+	ASSERT_LE(0, self->dev);
+	self->session = lu_retrieve(self->dev, "kexec");
+	ASSERT_LE(0, self->session);
+	for (i = 0; i < tokens; i++) {
+		fd = lu_retrieve_fd(self->session, i);
+		ASSERT_LE(0, fd);
+		EXPECT_EQ(0, lu_check(fd, 0, SIZE, i));
+	}
+	EXPECT_EQ(0, lu_finish(self->session));
+}
+
+/* As reboot(2) refused it: nothing has changed, and more can be preserved. */
+static void go_on(struct __test_metadata *_metadata, FIXTURE_DATA(kexec) * self)
+{
+	char name[LIVEUPDATE_SESSION_NAME_LENGTH];
+	int fd = lu_memfd("late", SIZE, 1), hole = memfd_create("hole", 0);
+
+	ASSERT_LE(0, fd);
+	ASSERT_LE(0, hole);
+	ASSERT_EQ(0, lu_get_name(self->session, name));
+	EXPECT_STREQ("kexec", name);
+	EXPECT_EQ(-EEXIST, lu_preserve(self->session, fd, 0));
+	ASSERT_EQ(0, lu_preserve(self->session, fd, 1));
+	EXPECT_EQ(0, lu_fill(fd, 0, SIZE, 2));
+	EXPECT_EQ(0, lu_fill(fd, 0, SIZE, 1));
+	close(lu_create(self->dev, "another"));
+	LU_KEXEC(2);
+}
+
+static int load_old(void)
+{
+	static char page[LU_PAGE];
+	struct kexec_segment segment = {
+		.buf = page,
+		.bufsz = sizeof(page),
+		.mem = (void *)(64 * LU_MIB),
+		.memsz = sizeof(page),
+	};
+
+	return syscall(SYS_kexec_load, 64 * LU_MIB, 1UL, &segment,
+		       (unsigned long)KEXEC_ARCH_DEFAULT) ? -errno : 0;
+}
+
+KEXEC(no_image)
+{
+	if (self->stage == 1) {
+		ASSERT_EQ(0, preserve_one(self, 0));
+		EXPECT_EQ(-EINVAL, lu_jump());
+		go_on(_metadata, self);
+	}
+	arrive(_metadata, self, 2);
+}
+
+KEXEC(old_system_call_refused)
+{
+	if (self->stage == 1) {
+		ASSERT_EQ(0, load_old());
+		ASSERT_EQ(0, preserve_one(self, 0));
+		EXPECT_EQ(-EOPNOTSUPP, lu_jump());
+		EXPECT_EQ(-EOPNOTSUPP, lu_jump());
+		go_on(_metadata, self);
+	}
+	arrive(_metadata, self, 2);
+}
+
+static int kexec_tools(char *mode, int stage)
+{
+	char line[2048], arg[2100];
+	char * const argv[] = {
+		"kexec", mode, "-l", (char *)lu_next_image(), "--initrd=/host/initrd", arg, NULL,
+	};
+	int err = lu_cmdline(line, sizeof(line), stage, NULL);
+
+	snprintf(arg, sizeof(arg), "--command-line=%s", line);
+	return err ?: lu_run(argv);
+}
+
+/* With nothing to lose the old system call is as good as ever. */
+KEXEC(old_system_call_with_nothing_to_lose)
+{
+	if (self->stage == 1) {
+		ASSERT_EQ(0, kexec_tools("-c", 2));
+		ASSERT_EQ(0, preserve_one(self, 0));
+		EXPECT_EQ(-EOPNOTSUPP, lu_jump());
+		close(self->session);
+		LU_JUMP();
+	}
+	ASSERT_LE(0, self->dev);
+	EXPECT_EQ(-ENOENT, lu_retrieve(self->dev, "kexec"));
+	EXPECT_EQ(0, preserve_one(self, 0));
+}
+
+/* kexec -s -l, then kexec -e, with a session held by this process. */
+KEXEC(kexec_tools)
+{
+	static char * const jump[] = { "kexec", "-e", NULL };
+
+	if (self->stage == 1) {
+		ASSERT_EQ(0, kexec_tools("-s", 2));
+		ASSERT_EQ(0, preserve_one(self, 0));
+		ASSERT_EQ(0, preserve_one(self, 1));
+		ASSERT_EQ(KSFT_PASS, _metadata->exit_code);
+		/* A program that came back has not done it. */
+		ASSERT_EQ(-1, lu_run(jump));
+	}
+	arrive(_metadata, self, 2);
+}
+
+/* The next kernel would come up without KHO and use all memory. */
+KEXEC(next_kernel_without_kho)
+{
+	if (self->stage == 1) {
+		ASSERT_EQ(0, lu_load(2, "kho=off"));
+		ASSERT_EQ(0, preserve_one(self, 0));
+		EXPECT_EQ(-EOPNOTSUPP, lu_jump());
+		/* It is known before the jump, too. */
+		EXPECT_EQ(-EOPNOTSUPP, lu_load(2, "kho=off"));
+		go_on(_metadata, self);
+	}
+	arrive(_metadata, self, 2);
+}
+
+KEXEC(next_kernel_without_live_update)
+{
+	if (self->stage == 1) {
+		ASSERT_EQ(0, lu_load(2, "liveupdate=off"));
+		ASSERT_EQ(0, preserve_one(self, 0));
+		EXPECT_EQ(-EOPNOTSUPP, lu_jump());
+		EXPECT_EQ(-EOPNOTSUPP, lu_load(2, "liveupdate=off"));
+		go_on(_metadata, self);
+	}
+	arrive(_metadata, self, 2);
+}
+
+KEXEC(next_kernel_without_kho_and_nothing_to_lose)
+{
+	if (self->stage == 1)
+		LU_KEXEC_WITH(2, "kho=off");
+	EXPECT_EQ(-ENOENT, self->dev);
+}
+
+/*
+ * A copy of the next image whose header says that it knows nothing of KHO:
+ * what a kernel without the option, or an older one, looks like.
+ */
+static int copy_ignorant_image(const char *to)
+{
+	struct stat st;
+	int from = open(lu_next_image(), O_RDONLY | O_CLOEXEC);
+	int fd = open(to, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+	unsigned char *image;
+	size_t info;
+
+	if (from < 0 || fd < 0 || fstat(from, &st) || ftruncate(fd, st.st_size))
+		return -errno;
+	image = mmap(NULL, st.st_size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	if (image == MAP_FAILED)
+		return -errno;
+	if (pread(from, image, st.st_size, 0) != st.st_size)
+		return -EIO;
+	/* kernel_info_offset of the setup header; the kernel follows the setup. */
+	info = (image[0x1f1] ?: 4) * 512 + 512 + *(uint32_t *)(image + 0x268);
+	if (info + 16 > (size_t)st.st_size || memcmp(image + info, "LToP", 4))
+		return -EILSEQ;
+	/* setup_type_max: only what comes before SETUP_KEXEC_KHO. */
+	*(uint32_t *)(image + info + 12) = 1U << 31 | 9;
+	munmap(image, st.st_size);
+	close(fd);
+	return close(from);
+}
+
+KEXEC(next_kernel_that_knows_no_kho)
+{
+	static const char image[] = "/ignorant-image";
+	char line[2048];
+
+	if (self->stage == 1) {
+		ASSERT_EQ(0, copy_ignorant_image(image));
+		ASSERT_EQ(0, lu_cmdline(line, sizeof(line), 2, NULL));
+		ASSERT_EQ(0, lu_load_image(image, line));
+		ASSERT_EQ(0, preserve_one(self, 0));
+		EXPECT_EQ(-EOPNOTSUPP, lu_jump());
+		EXPECT_EQ(-EOPNOTSUPP, lu_load_image(image, line));
+		unlink(image);
+		go_on(_metadata, self);
+	}
+	arrive(_metadata, self, 2);
+}

@@ -1,0 +1,387 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * What of a memfd comes back after a kexec: contents, holes, size, position,
+ * flags, seals, name, mode, large folios; and what was written until the jump.
+ */
+#include <sys/random.h>
+#include <sys/stat.h>
+
+#include "lu_harness.h"
+
+#define KPF_THP		22	/* <linux/kernel-page-flags.h> */
+#define HUGE		(2 * LU_MIB)
+
+FIXTURE(memfd)
+{
+	int dev;
+	int stage;
+	int session;	/* to preserve in, or to retrieve from */
+};
+
+FIXTURE_SETUP(memfd)
+{
+	if (!lu_stage())
+		SKIP(return, LU_NO_GUEST);
+	self->stage = lu_stage();
+	self->dev = lu_open_dev();
+	ASSERT_LE(0, self->dev);
+	self->session = self->stage == 1 ? lu_create(self->dev, "memfd") :
+					   lu_retrieve(self->dev, "memfd");
+	ASSERT_LE(0, self->session);
+}
+
+/* The files belong to the test alone from here on. */
+static int finish(FIXTURE_DATA(memfd) * self)
+{
+	int err = self->session < 0 ? 0 : lu_finish(self->session);
+
+	close(self->session);
+	self->session = -1;
+	return err;
+}
+
+FIXTURE_TEARDOWN(memfd)
+{
+	EXPECT_EQ(0, finish(self));
+	close(self->dev);
+}
+
+#define LIFECYCLE(name)		TEST_F_TIMEOUT(memfd, name, LU_TIMEOUT)
+
+/* Data at the start, in the middle, and none at the end. */
+LIFECYCLE(sparse)
+{
+	static const off_t data[] = { 0, 5 * LU_PAGE, 77 * LU_MIB, 2047 * LU_MIB };
+	const off_t size = 4 * LU_GIB + 100;
+	size_t i;
+	int fd;
+
+	if (self->stage == 1) {
+		fd = memfd_create("sparse", MFD_CLOEXEC);
+		ASSERT_LE(0, fd);
+		ASSERT_EQ(0, ftruncate(fd, size));
+		for (i = 0; i < ARRAY_SIZE(data); i++)
+			ASSERT_EQ(0, lu_fill(fd, data[i], LU_PAGE, i));
+		ASSERT_EQ(0, lu_preserve(self->session, fd, 1));
+		LU_KEXEC(2);
+	}
+	fd = lu_retrieve_fd(self->session, 1);
+	ASSERT_LE(0, fd);
+	EXPECT_EQ(size, lu_size(fd));
+	EXPECT_EQ((blkcnt_t)(ARRAY_SIZE(data) * LU_PAGE / 512), lu_blocks(fd));
+	for (i = 0; i < ARRAY_SIZE(data); i++) {
+		off_t from = i ? data[i - 1] + LU_PAGE : 0;
+
+		EXPECT_EQ(data[i], lseek(fd, from, SEEK_DATA));
+		EXPECT_EQ(data[i] + (off_t)LU_PAGE, lseek(fd, data[i], SEEK_HOLE));
+		EXPECT_EQ(0, lu_check(fd, data[i], LU_PAGE, i));
+	}
+	EXPECT_EQ(-1, lseek(fd, data[3] + LU_PAGE, SEEK_DATA));
+	EXPECT_EQ(0, lu_check_zero(fd, LU_PAGE, 4 * LU_PAGE));
+	EXPECT_EQ(0, lu_check_zero(fd, size - LU_MIB, LU_MIB));
+	/* Holes can be filled now. */
+	EXPECT_EQ(0, lu_fill(fd, LU_PAGE, 4 * LU_PAGE, 9));
+	EXPECT_EQ(0, lu_check(fd, LU_PAGE, 4 * LU_PAGE, 9));
+}
+
+/* Every second page: as many runs as can be. */
+LIFECYCLE(alternate_pages)
+{
+	enum { PAGES = 4096 };
+	int fd, i;
+
+	if (self->stage == 1) {
+		fd = memfd_create("alternate", MFD_CLOEXEC);
+		ASSERT_LE(0, fd);
+		ASSERT_EQ(0, ftruncate(fd, 2 * PAGES * LU_PAGE));
+		for (i = 0; i < PAGES; i++)
+			ASSERT_EQ(0, lu_fill(fd, 2 * i * LU_PAGE, LU_PAGE, 1));
+		ASSERT_EQ(0, lu_preserve(self->session, fd, 1));
+		LU_KEXEC(2);
+	}
+	fd = lu_retrieve_fd(self->session, 1);
+	ASSERT_LE(0, fd);
+	EXPECT_EQ((blkcnt_t)(PAGES * LU_PAGE / 512), lu_blocks(fd));
+	for (i = 0; i < PAGES; i++) {
+		ASSERT_EQ(0, lu_check(fd, 2 * i * LU_PAGE, LU_PAGE, 1));
+		ASSERT_EQ(0, lu_check_zero(fd, (2 * i + 1) * LU_PAGE, LU_PAGE));
+	}
+}
+
+LIFECYCLE(empty)
+{
+	int fd;
+
+	if (self->stage == 1) {
+		ASSERT_EQ(0, lu_preserve(self->session, lu_memfd("empty", 0, 0), 0));
+		LU_KEXEC(2);
+	}
+	fd = lu_retrieve_fd(self->session, 0);
+	ASSERT_LE(0, fd);
+	EXPECT_EQ(0, lu_size(fd));
+	EXPECT_EQ(0, lu_blocks(fd));
+	EXPECT_EQ(0, finish(self));
+	EXPECT_EQ(0, lu_fill(fd, 0, LU_MIB, 1));
+	EXPECT_EQ(0, lu_check(fd, 0, LU_MIB, 1));
+}
+
+static const int seals[] = {
+	0,
+	F_SEAL_SEAL,
+	F_SEAL_SHRINK | F_SEAL_GROW,
+	F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_FUTURE_WRITE,
+	F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE | F_SEAL_SEAL,
+	F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE | 0x20 /* F_SEAL_EXEC */,
+};
+
+LIFECYCLE(sealed)
+{
+	char byte = 'x';
+	size_t i;
+	int fd;
+
+	for (i = 0; i < ARRAY_SIZE(seals); i++) {
+		if (self->stage == 1) {
+			fd = lu_memfd("sealed", 3 * LU_PAGE, i);
+			ASSERT_LE(0, fd);
+			ASSERT_EQ(0, fchmod(fd, 0600));
+			ASSERT_EQ(0, fcntl(fd, F_ADD_SEALS, seals[i]));
+			ASSERT_EQ(0, lu_preserve(self->session, fd, i));
+			continue;
+		}
+		fd = lu_retrieve_fd(self->session, i);
+		ASSERT_LE(0, fd);
+		EXPECT_EQ(seals[i], fcntl(fd, F_GET_SEALS));
+		EXPECT_EQ(0, lu_check(fd, 0, 3 * LU_PAGE, i));
+		EXPECT_EQ(seals[i] & (F_SEAL_WRITE | F_SEAL_FUTURE_WRITE) ? -1 : 1,
+			  pwrite(fd, &byte, 1, 0))
+			TH_LOG("seals %#x", seals[i]);
+	}
+	if (self->stage == 1)
+		LU_KEXEC(2);
+}
+
+/* Without MFD_ALLOW_SEALING, and a seal that came after preserve. */
+LIFECYCLE(seals_at_the_jump)
+{
+	int closed, late;
+
+	if (self->stage == 1) {
+		closed = memfd_create("closed", MFD_CLOEXEC);
+		late = lu_memfd("late", LU_PAGE, 1);
+		ASSERT_LE(0, closed);
+		ASSERT_LE(0, late);
+		ASSERT_EQ(0, lu_preserve(self->session, closed, 1));
+		ASSERT_EQ(0, lu_preserve(self->session, late, 2));
+		ASSERT_EQ(0, fcntl(late, F_ADD_SEALS, F_SEAL_GROW));
+		LU_KEXEC(2);
+	}
+	closed = lu_retrieve_fd(self->session, 1);
+	ASSERT_LE(0, closed);
+	EXPECT_EQ(F_SEAL_SEAL, fcntl(closed, F_GET_SEALS));
+	late = lu_retrieve_fd(self->session, 2);
+	ASSERT_LE(0, late);
+	EXPECT_EQ(F_SEAL_GROW, fcntl(late, F_GET_SEALS));
+	EXPECT_EQ(0, finish(self));
+	EXPECT_EQ(-1, ftruncate(late, 2 * LU_PAGE));
+	EXPECT_EQ(0, ftruncate(late, 0));
+}
+
+LIFECYCLE(attributes)
+{
+	char link[256], path[64];
+	struct stat st;
+	int fd, ro;
+
+	if (self->stage == 1) {
+		fd = lu_memfd("a name, \xff\n too", 10 * LU_PAGE, 1);
+		ASSERT_LE(0, fd);
+		ASSERT_EQ(0, lu_preserve(self->session, fd, 1));
+		/* Read at the freeze, not at preserve. */
+		ASSERT_EQ(0, fchmod(fd, 0640));
+		ASSERT_EQ(0, fcntl(fd, F_SETFL, O_APPEND | O_NONBLOCK));
+		ASSERT_EQ(12345, lseek(fd, 12345, SEEK_SET));
+
+		fd = lu_memfd("read only", LU_PAGE, 2);
+		ASSERT_LE(0, fd);
+		snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+		ro = open(path, O_RDONLY);
+		ASSERT_LE(0, ro);
+		ASSERT_EQ(0, lu_preserve(self->session, ro, 2));
+		LU_KEXEC(2);
+	}
+	fd = lu_retrieve_fd(self->session, 1);
+	ASSERT_LE(0, fd);
+	EXPECT_EQ(FD_CLOEXEC, fcntl(fd, F_GETFD));
+	EXPECT_EQ(12345, lseek(fd, 0, SEEK_CUR));
+	EXPECT_EQ(O_RDWR | O_APPEND | O_NONBLOCK,
+		  fcntl(fd, F_GETFL) & (O_ACCMODE | O_APPEND | O_NONBLOCK));
+	ASSERT_EQ(0, fstat(fd, &st));
+	EXPECT_EQ(S_IFREG | 0640, st.st_mode);
+	EXPECT_EQ(0, st.st_nlink);
+	EXPECT_EQ((blkcnt_t)(10 * LU_PAGE / 512), st.st_blocks);
+	ASSERT_EQ(0, lu_fd_link(fd, link, sizeof(link)));
+	EXPECT_NE(NULL, strstr(link, "memfd:a name, "))
+		TH_LOG("link: %s", link);
+
+	ro = lu_retrieve_fd(self->session, 2);
+	ASSERT_LE(0, ro);
+	EXPECT_EQ(O_RDONLY, fcntl(ro, F_GETFL) & O_ACCMODE);
+	EXPECT_EQ(0, lu_check(ro, 0, LU_PAGE, 2));
+	EXPECT_EQ(-1, write(ro, "x", 1));
+}
+
+/* The longest name that memfd_create(2) takes. */
+LIFECYCLE(long_name)
+{
+	char name[250], link[512];
+	int fd;
+
+	memset(name, 'n', sizeof(name));
+	name[sizeof(name) - 1] = 0;
+	if (self->stage == 1) {
+		fd = lu_memfd(name, LU_PAGE, 1);
+		ASSERT_LE(0, fd);
+		ASSERT_EQ(0, lu_preserve(self->session, fd, 1));
+		ASSERT_EQ(0, lu_preserve(self->session, lu_memfd("", LU_PAGE, 2), 2));
+		LU_KEXEC(2);
+	}
+	fd = lu_retrieve_fd(self->session, 1);
+	ASSERT_LE(0, fd);
+	ASSERT_EQ(0, lu_fd_link(fd, link, sizeof(link)));
+	EXPECT_NE(NULL, strstr(link, name));
+	EXPECT_EQ(0, lu_check(fd, 0, LU_PAGE, 1));
+	fd = lu_retrieve_fd(self->session, 2);
+	ASSERT_LE(0, fd);
+	EXPECT_EQ(0, lu_check(fd, 0, LU_PAGE, 2));
+}
+
+/* A file without a name is as good as a memfd, and comes back as one. */
+LIFECYCLE(unlinked_tmpfs_file)
+{
+	int fd;
+
+	if (self->stage == 1) {
+		char path[] = "/dev/shm/luo.XXXXXX";
+
+		ASSERT_EQ(0, lu_need_shm());
+		fd = mkstemp(path);
+		ASSERT_LE(0, fd);
+		ASSERT_EQ(0, unlink(path));
+		ASSERT_EQ(0, lu_fill(fd, 0, LU_MIB, 7));
+		ASSERT_EQ(0, lu_preserve(self->session, fd, 1));
+		LU_KEXEC(2);
+	}
+	fd = lu_retrieve_fd(self->session, 1);
+	ASSERT_LE(0, fd);
+	EXPECT_EQ((off_t)LU_MIB, lu_size(fd));
+	EXPECT_EQ(0, lu_check(fd, 0, LU_MIB, 7));
+}
+
+/* How many of the pages at @map belong to a large folio that can be mapped whole. */
+static int count_huge(char *map, size_t len)
+{
+	int pagemap = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
+	int flags = open("/proc/kpageflags", O_RDONLY | O_CLOEXEC);
+	uint64_t entry, bits;
+	int n = 0;
+	size_t i;
+
+	if (madvise(map, len, MADV_POPULATE_READ))
+		return -errno;
+	for (i = 0; i < len / LU_PAGE; i++) {
+		off_t at = ((uintptr_t)map / LU_PAGE + i) * sizeof(entry);
+
+		if (pread(pagemap, &entry, sizeof(entry), at) != sizeof(entry))
+			return -errno;
+		at = (entry & ((1ULL << 55) - 1)) * sizeof(bits);
+		if (pread(flags, &bits, sizeof(bits), at) != sizeof(bits))
+			return -errno;
+		n += bits >> KPF_THP & 1;
+	}
+	close(pagemap);
+	close(flags);
+	return n;
+}
+
+LIFECYCLE(large_folios)
+{
+	const size_t size = 4 * HUGE;
+	char *map;
+	int fd;
+
+	if (lu_write_file("/sys/kernel/mm/transparent_hugepage/shmem_enabled", "advise"))
+		SKIP(return, "no transparent huge pages for shmem");
+	if (self->stage == 1) {
+		fd = memfd_create("large", MFD_CLOEXEC);
+		ASSERT_LE(0, fd);
+		ASSERT_EQ(0, ftruncate(fd, size));
+		map = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+		ASSERT_NE(MAP_FAILED, map);
+		ASSERT_EQ(0, madvise(map, size, MADV_HUGEPAGE));
+		lu_fill_mem(map, 0, size, 1);
+		ASSERT_EQ((int)(size / LU_PAGE), count_huge(map, size));
+		ASSERT_EQ(0, lu_preserve(self->session, fd, 1));
+		LU_KEXEC(2);
+	}
+	fd = lu_retrieve_fd(self->session, 1);
+	ASSERT_LE(0, fd);
+	EXPECT_EQ(0, lu_check(fd, 0, size, 1));
+	EXPECT_EQ((blkcnt_t)(size / 512), lu_blocks(fd));
+	map = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	ASSERT_NE(MAP_FAILED, map);
+	EXPECT_EQ((int)(size / LU_PAGE), count_huge(map, size));
+	munmap(map, size);
+	/* Splitting one must work as ever. */
+	EXPECT_EQ(0, finish(self));
+	EXPECT_EQ(0, ftruncate(fd, HUGE + LU_PAGE));
+	EXPECT_EQ(0, lu_check(fd, 0, HUGE + LU_PAGE, 1));
+}
+
+/* Reserved with fallocate(2), never written: zeroes, but no holes. */
+LIFECYCLE(fallocated)
+{
+	int fd;
+
+	if (self->stage == 1) {
+		fd = memfd_create("fallocated", MFD_CLOEXEC);
+		ASSERT_LE(0, fd);
+		ASSERT_EQ(0, fallocate(fd, 0, 0, LU_MIB));
+		ASSERT_EQ(0, lu_fill(fd, LU_PAGE, LU_PAGE, 1));
+		ASSERT_EQ(0, lu_preserve(self->session, fd, 1));
+		LU_KEXEC(2);
+	}
+	fd = lu_retrieve_fd(self->session, 1);
+	ASSERT_LE(0, fd);
+	EXPECT_EQ((blkcnt_t)(LU_MIB / 512), lu_blocks(fd));
+	EXPECT_EQ(0, lu_check_zero(fd, 0, LU_PAGE));
+	EXPECT_EQ(0, lu_check(fd, LU_PAGE, LU_PAGE, 1));
+	EXPECT_EQ(0, lu_check_zero(fd, 2 * LU_PAGE, LU_MIB - 2 * LU_PAGE));
+}
+
+/* 1 GiB of random data, compared by its checksum. */
+TEST_F_TIMEOUT(memfd, big, 5 * LU_TIMEOUT)
+{
+	uint64_t seed, sum;
+	char note[96];
+	int fd;
+
+	if (self->stage == 1) {
+		ASSERT_EQ((ssize_t)sizeof(seed), getrandom(&seed, sizeof(seed), 0));
+		fd = lu_memfd("big", LU_GIB, seed);
+		ASSERT_LE(0, fd);
+		ASSERT_EQ(0, lu_preserve(self->session, fd, 1));
+		ASSERT_EQ(0, lu_checksum(fd, &sum));
+		snprintf(note, sizeof(note), "lu.seed=%#jx lu.sum=%#jx",
+			 (uintmax_t)seed, (uintmax_t)sum);
+		LU_KEXEC_WITH(2, note);
+	}
+	fd = lu_retrieve_fd(self->session, 1);
+	ASSERT_LE(0, fd);
+	EXPECT_EQ((off_t)LU_GIB, lu_size(fd));
+	ASSERT_EQ(0, lu_checksum(fd, &sum));
+	EXPECT_EQ(lu_param_u64("lu.sum"), sum) {
+		/* Say where. */
+		lu_check(fd, 0, LU_GIB, lu_param_u64("lu.seed"));
+	}
+}

@@ -1,0 +1,233 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * A session that B did not finish goes on to C, whatever B did with it.
+ */
+#include "lu_harness.h"
+
+#define NAME	"rider"
+#define FILES	3
+#define SIZE	(300 * LU_KIB + 5)
+
+FIXTURE(ride)
+{
+	int dev;
+	int stage;
+};
+
+FIXTURE_SETUP(ride)
+{
+	if (!lu_stage())
+		SKIP(return, LU_NO_GUEST);
+	self->stage = lu_stage();
+	self->dev = lu_open_dev();
+	ASSERT_LE(0, self->dev);
+}
+
+FIXTURE_TEARDOWN(ride)
+{
+	close(self->dev);
+}
+
+#define RIDE(name)	TEST_F_TIMEOUT(ride, name, LU_TIMEOUT)
+
+/* Stage 1 of all: one session with some files. */
+static void start(struct __test_metadata *_metadata, FIXTURE_DATA(ride) * self)
+{
+	int session = lu_create(self->dev, NAME), fd, i;
+
+	ASSERT_LE(0, session);
+	for (i = 0; i < FILES; i++) {
+		fd = lu_memfd("rider", SIZE, i);
+		ASSERT_LE(0, fd);
+		ASSERT_EQ(0, lu_preserve(session, fd, i));
+		close(fd);
+	}
+	LU_KEXEC(2);
+}
+
+static int retrieve_one(int session, uint64_t token, uint64_t seed)
+{
+	int fd = lu_retrieve_fd(session, token);
+
+	if (fd < 0)
+		return fd;
+	if (lu_size(fd) != SIZE)
+		return -ENODATA;
+	return lu_check(fd, 0, SIZE, seed) ?: fd;
+}
+
+/* The last stage of most: everything is there, with these seeds. */
+static void arrive(struct __test_metadata *_metadata, FIXTURE_DATA(ride) * self,
+		   const uint64_t seeds[FILES])
+{
+	int session = lu_retrieve(self->dev, NAME), i;
+
+	ASSERT_LE(0, session);
+	for (i = 0; i < FILES; i++)
+		EXPECT_LE(0, retrieve_one(session, i, seeds[i]))
+			TH_LOG("token %d", i);
+	EXPECT_EQ(0, lu_finish(session));
+	close(session);
+	EXPECT_EQ(-ENOENT, lu_retrieve(self->dev, NAME));
+}
+
+RIDE(nobody_cared)
+{
+	static const uint64_t seeds[FILES] = { 0, 1, 2 };
+
+	if (self->stage == 1)
+		start(_metadata, self);
+	if (self->stage < 4)
+		LU_KEXEC(self->stage + 1);
+	arrive(_metadata, self, seeds);
+}
+
+RIDE(retrieved_and_closed)
+{
+	static const uint64_t seeds[FILES] = { 0, 7, 2 };
+	int session, fd;
+
+	if (self->stage == 1)
+		start(_metadata, self);
+	if (self->stage == 2) {
+		session = lu_retrieve(self->dev, NAME);
+		ASSERT_LE(0, session);
+		fd = retrieve_one(session, 1, 1);
+		ASSERT_LE(0, fd);
+		ASSERT_EQ(0, lu_fill(fd, 0, SIZE, 7));
+		close(fd);
+		close(session);
+		LU_KEXEC(3);
+	}
+	arrive(_metadata, self, seeds);
+}
+
+/* Held and written until the jump; one file nobody asked for. */
+RIDE(held)
+{
+	static const uint64_t seeds[FILES] = { 8, 1, 9 };
+	int session, fd, i;
+
+	if (self->stage == 1)
+		start(_metadata, self);
+	if (self->stage == 2) {
+		session = lu_retrieve(self->dev, NAME);
+		ASSERT_LE(0, session);
+		ASSERT_EQ(0, lu_load(3, NULL));
+		for (i = 0; i < FILES; i += 2) {
+			fd = retrieve_one(session, i, i);
+			ASSERT_LE(0, fd);
+			ASSERT_EQ(0, lu_fill(fd, 0, SIZE, seeds[i]));
+		}
+		LU_JUMP();
+	}
+	arrive(_metadata, self, seeds);
+}
+
+/* The session was closed, a file of it is in use. */
+RIDE(file_held)
+{
+	static const uint64_t seeds[FILES] = { 0, 1, 5 };
+	int session, fd;
+
+	if (self->stage == 1)
+		start(_metadata, self);
+	if (self->stage == 2) {
+		session = lu_retrieve(self->dev, NAME);
+		ASSERT_LE(0, session);
+		fd = retrieve_one(session, 2, 2);
+		ASSERT_LE(0, fd);
+		close(session);
+		ASSERT_EQ(0, lu_fill(fd, 0, SIZE, 5));
+		LU_KEXEC(3);
+	}
+	arrive(_metadata, self, seeds);
+}
+
+/* B makes a new session of the same name: by name C gets the new one only. */
+RIDE(newest_of_a_name)
+{
+	int session, fd;
+
+	if (self->stage == 1)
+		start(_metadata, self);
+	if (self->stage == 2) {
+		session = lu_create(self->dev, NAME);
+		ASSERT_LE(0, session);
+		fd = lu_memfd("newer", SIZE, 50);
+		ASSERT_LE(0, fd);
+		ASSERT_EQ(0, lu_preserve(session, fd, 1));
+		LU_KEXEC(3);
+	}
+	session = lu_retrieve(self->dev, NAME);
+	ASSERT_LE(0, session);
+	EXPECT_LE(0, retrieve_one(session, 1, 50));
+	EXPECT_EQ(-ENOENT, lu_retrieve_fd(session, 0));
+	EXPECT_EQ(0, lu_finish(session));
+	close(session);
+	EXPECT_EQ(-ENOENT, lu_retrieve(self->dev, NAME));
+}
+
+/* Finished in B, it is over; another goes on. */
+RIDE(finished_does_not_ride)
+{
+	static const uint64_t seeds[FILES] = { 0, 1, 2 };
+	int session, fd;
+
+	if (self->stage == 1) {
+		session = lu_create(self->dev, "finished");
+		ASSERT_LE(0, session);
+		fd = lu_memfd("finished", SIZE, 1);
+		ASSERT_LE(0, fd);
+		ASSERT_EQ(0, lu_preserve(session, fd, 1));
+		start(_metadata, self);
+	}
+	if (self->stage == 2) {
+		session = lu_retrieve(self->dev, "finished");
+		ASSERT_LE(0, session);
+		ASSERT_LE(0, retrieve_one(session, 1, 1));
+		ASSERT_EQ(0, lu_finish(session));
+		/* Still open, and still not taken along: it is no session yet. */
+		LU_KEXEC(3);
+	}
+	EXPECT_EQ(-ENOENT, lu_retrieve(self->dev, "finished"));
+	arrive(_metadata, self, seeds);
+}
+
+/* One descriptor for all updates: FINISH, then preserve again. */
+RIDE(same_descriptor_again)
+{
+	static const uint64_t seeds[FILES] = { 0, 1, 2 };
+	int session, fds[FILES], i;
+
+	if (self->stage == 1)
+		start(_metadata, self);
+	if (self->stage < 4) {
+		session = lu_retrieve(self->dev, NAME);
+		ASSERT_LE(0, session);
+		for (i = 0; i < FILES; i++) {
+			fds[i] = retrieve_one(session, i, i);
+			ASSERT_LE(0, fds[i]);
+		}
+		ASSERT_EQ(0, lu_finish(session));
+		for (i = FILES - 1; i >= 0; i--)
+			ASSERT_EQ(0, lu_preserve(session, fds[i], i));
+		LU_KEXEC(self->stage + 1);
+	}
+	arrive(_metadata, self, seeds);
+}
+
+RIDE(empty_session)
+{
+	int session;
+
+	if (self->stage == 1) {
+		ASSERT_LE(0, lu_create(self->dev, "empty"));
+		LU_KEXEC(2);
+	}
+	if (self->stage == 2)
+		LU_KEXEC(3);
+	session = lu_retrieve(self->dev, "empty");
+	ASSERT_LE(0, session);
+	EXPECT_EQ(0, lu_finish(session));
+}
