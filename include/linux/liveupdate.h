@@ -83,6 +83,7 @@ struct liveupdate_file_handler {
 
 	/* private: */
 	struct list_head list;
+	atomic_t users;
 };
 
 #ifdef CONFIG_LIVEUPDATE

@@ -1,0 +1,185 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * Live Update Orchestrator: what its files share.
+ *
+ * Locks, outermost first:
+ *
+ *	luo_gate		the reboot against everything else: requests and
+ *				the closing of sessions hold it for reading, the
+ *				reboot for writing until the jump or its failure
+ *	luo_session.lock	what is in a session; read: RETRIEVE_FD,
+ *				write: PRESERVE_FD, FINISH, close
+ *	luo_file.lock		one file's way back (RETRIEVE_FD)
+ *	handler operations	a handler's own locks
+ *	table lock		luo_session.c: names and lists of sessions
+ *	handlers lock		luo_handler.c: the handlers; can_preserve and
+ *				get_id are called below everything else
+ *
+ * User memory is not touched below luo_gate: a fault there can last as long as
+ * its owner likes, and would hold up the reboot.
+ */
+#ifndef _LUO_INTERNAL_H
+#define _LUO_INTERNAL_H
+
+#include <linux/cleanup.h>
+#include <linux/kexec_handover.h>
+#include <linux/list.h>
+#include <linux/liveupdate.h>
+#include <linux/mutex.h>
+#include <linux/rhashtable-types.h>
+#include <linux/rwsem.h>
+#include <linux/workqueue.h>
+#include <linux/xarray.h>
+
+/**
+ * enum luo_session_kind - what can be done with a session
+ * @LUO_SESSION_EMPTY:    new or finished: on no list, under no name
+ * @LUO_SESSION_OUTGOING: holds files of this kernel for the next one
+ * @LUO_SESSION_INCOMING: holds files of the previous kernel
+ */
+enum luo_session_kind {
+	LUO_SESSION_EMPTY,
+	LUO_SESSION_OUTGOING,
+	LUO_SESSION_INCOMING,
+};
+
+/**
+ * struct luo_session - a named set of files
+ * @name:       the name, padded with NULs: the key of @name_node
+ * @kind:       changed under @lock and the table lock, read under either
+ * @held:       incoming only: somebody has its descriptor; table lock
+ * @named:      it is found by its name; table lock
+ * @lock:       protects @tokens, @files, @nr_files and @room
+ * @tokens:     the files by token
+ * @files:      the files in the order in which they were added
+ * @nr_files:   number of files
+ * @room:       pages for the entries of the files, filled at the reboot
+ * @list:       place among the sessions of its kind; table lock
+ * @name_node:  place among the names of its kind; table lock
+ * @close_work: closes the session when its descriptor could not
+ */
+struct luo_session {
+	char name[LIVEUPDATE_SESSION_NAME_LENGTH];
+	enum luo_session_kind kind;
+	bool held;
+	bool named;
+	struct rw_semaphore lock;
+	struct xarray tokens;
+	struct list_head files;
+	unsigned long nr_files;
+	struct kho_chain room;
+	struct list_head list;
+	struct rhash_head name_node;
+	struct work_struct close_work;
+};
+
+/**
+ * struct luo_file_state - what a handler keeps about a file in one direction
+ * @data:         its serialized_data
+ * @private_data: its private_data
+ */
+struct luo_file_state {
+	u64 data;
+	void *private_data;
+};
+
+/**
+ * struct luo_object - what is preserved, whichever file it was reached by
+ * @fh: handler that knows the meaning of @id
+ * @id: its get_id()
+ */
+struct luo_object {
+	const struct liveupdate_file_handler *fh;
+	unsigned long id;
+};
+
+/**
+ * struct luo_file - a file in a session
+ * @token:       its name in the session
+ * @session:     the session
+ * @list:        place in the session's list
+ * @lock:        protects the members below, beside the session's lock
+ * @fh:          the handler, held; %NULL while nobody needs it
+ * @file:        the file, with a reference; %NULL until retrieved
+ * @status:      as retrieve_status of &struct liveupdate_file_op_args
+ * @preserved:   @out is what the handler preserved
+ * @frozen:      the handler has frozen it
+ * @listed:      @object is in the list of preserved objects
+ * @in:          from the previous kernel
+ * @out:         for the next kernel
+ * @object:      what the file stands for
+ * @object_node: place among the preserved objects
+ * @compatible:  the handler's, padded with NULs
+ */
+struct luo_file {
+	u64 token;
+	struct luo_session *session;
+	struct list_head list;
+	struct mutex lock;	/* one RETRIEVE_FD at a time */
+	struct liveupdate_file_handler *fh;
+	struct file *file;
+	int status;
+	bool preserved;
+	bool frozen;
+	bool listed;
+	struct luo_file_state in;
+	struct luo_file_state out;
+	struct luo_object object;
+	struct rhash_head object_node;
+	char compatible[LIVEUPDATE_HNDL_COMPAT_LENGTH];
+};
+
+/* luo_core.c */
+extern struct rw_semaphore luo_gate;
+
+DEFINE_GUARD_COND(rwsem_read, _kill, down_read_killable(_T) == 0)
+
+/* luo_ioctl.c */
+long luo_session_ioctl(struct file *file, unsigned int cmd, unsigned long arg);
+
+/* luo_handler.c */
+struct liveupdate_file_handler *luo_handler_for_file(struct file *file);
+struct liveupdate_file_handler *luo_handler_by_name(const char *compatible);
+void luo_handler_put(struct liveupdate_file_handler *fh);
+
+/* luo_session.c */
+int luo_session_init(void);
+struct file *luo_session_create(const char *name);
+struct file *luo_session_retrieve(const char *name);
+int luo_session_preserve_fd(struct luo_session *session, int fd, u64 token);
+struct file *luo_session_retrieve_fd(struct luo_session *session, u64 token);
+int luo_session_finish(struct luo_session *session);
+struct luo_session *luo_session_alloc(const char *name);
+int luo_session_add_incoming(struct luo_session *session);
+void luo_session_free(struct luo_session *session);
+__printf(2, 3)
+void luo_session_err(const struct luo_session *session, const char *fmt, ...);
+int luo_sessions_freeze(void);
+void luo_sessions_thaw(void);
+
+/* luo_file.c */
+int luo_file_init(void);
+int luo_file_preserve(struct luo_session *session, struct file *file,
+		      u64 token);
+struct file *luo_file_retrieve(struct luo_session *session, u64 token);
+int luo_file_add_incoming(struct luo_session *session, const char *compatible,
+			  u64 data, u64 token);
+bool luo_file_is_carried(const struct luo_file *f, u64 *data);
+void luo_files_unpreserve(struct luo_session *session);
+int luo_files_finish(struct luo_session *session);
+void luo_files_forget(struct luo_session *session);
+int luo_files_preserve_again(struct luo_session *session);
+void luo_files_unpreserve_again(struct luo_session *session);
+int luo_files_freeze(struct luo_session *session);
+void luo_files_unfreeze(struct luo_session *session);
+
+/* luo_wire.c */
+int luo_wire_init(void);
+int luo_wire_reserve_sessions(unsigned long nr);
+void luo_wire_init_room(struct luo_session *session);
+int luo_wire_reserve_files(struct luo_session *session, unsigned long nr);
+void luo_wire_begin(void);
+int luo_wire_add_session(struct luo_session *session);
+int luo_wire_end(void);
+
+#endif /* _LUO_INTERNAL_H */
