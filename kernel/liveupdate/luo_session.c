@@ -1,0 +1,541 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Live Update Orchestrator: sessions.
+ */
+
+/**
+ * DOC: Sessions
+ *
+ * A session is a named set of files and has one descriptor:
+ *
+ *	CREATE_SESSION -> empty -> outgoing -- close --> gone
+ *			    ^         ^
+ *			 FINISH   PRESERVE_FD on a finished one
+ *			    |
+ *	previous kernel -> incoming <-- RETRIEVE_SESSION / close --> held
+ *
+ * An outgoing session lives by its descriptor. An incoming one does not:
+ * whoever holds it may die, and the next one finds it with all its files; only
+ * FINISH ends it. Then it is empty, and nothing but its descriptor is left.
+ *
+ * Names are unique among outgoing sessions. Among incoming ones the newest of
+ * a name bears it; there can be older ones, since a session that nobody
+ * finished comes along with every update, beside a new one of its name.
+ *
+ * The last reference to a descriptor can be dropped anywhere, on the system
+ * workqueue for example, which drivers flush while they shut down. So closing
+ * never waits for the reboot; if one is under way, a work item of ours waits.
+ */
+
+#define pr_fmt(fmt) "liveupdate: " fmt
+
+#include <linux/anon_inodes.h>
+#include <linux/file.h>
+#include <linux/fs.h>
+#include <linux/printk.h>
+#include <linux/rhashtable.h>
+#include <linux/slab.h>
+#include <linux/string.h>
+
+#include "luo_internal.h"
+
+static const struct rhashtable_params luo_name_params = {
+	.key_len = LIVEUPDATE_SESSION_NAME_LENGTH,
+	.key_offset = offsetof(struct luo_session, name),
+	.head_offset = offsetof(struct luo_session, name_node),
+	.automatic_shrinking = true,
+};
+
+/*
+ * The sessions of one direction, in the order in which they became part of it.
+ * Changes need luo_sessions_lock; the reboot holds &luo_gate instead.
+ */
+struct luo_session_table {
+	struct list_head list;
+	struct rhashtable names;
+};
+
+static struct luo_session_table luo_outgoing = {
+	.list = LIST_HEAD_INIT(luo_outgoing.list),
+};
+
+static struct luo_session_table luo_incoming = {
+	.list = LIST_HEAD_INIT(luo_incoming.list),
+};
+
+/* In both tables: so many have to be written down. */
+static unsigned long luo_nr_sessions;
+static DEFINE_MUTEX(luo_sessions_lock);
+
+static struct workqueue_struct *luo_close_wq;
+
+/**
+ * luo_session_init - set up what all sessions share
+ *
+ * Return: 0 or -%ENOMEM.
+ */
+int __init luo_session_init(void)
+{
+	int err;
+
+	luo_close_wq = alloc_ordered_workqueue("luo_close", 0);
+	if (!luo_close_wq)
+		return -ENOMEM;
+
+	err = rhashtable_init(&luo_outgoing.names, &luo_name_params);
+	if (err)
+		return err;
+	return rhashtable_init(&luo_incoming.names, &luo_name_params);
+}
+
+/**
+ * luo_session_err - say what is wrong with a session
+ * @session: the session; its name may hold any byte but NUL, and is escaped
+ * @fmt:     the rest, without a newline
+ */
+void luo_session_err(const struct luo_session *session, const char *fmt, ...)
+{
+	struct va_format vaf = { .fmt = fmt };
+	va_list args;
+
+	va_start(args, fmt);
+	vaf.va = &args;
+	pr_err("session \"%*pE\": %pV\n", (int)strlen(session->name),
+	       session->name, &vaf);
+	va_end(args);
+}
+
+static void luo_session_close_work(struct work_struct *work);
+
+/**
+ * luo_session_alloc - make an empty session
+ * @name: its name, not empty; ends within LIVEUPDATE_SESSION_NAME_LENGTH bytes
+ *
+ * Return: the session, for luo_session_free() if nothing comes of it, or
+ * %NULL.
+ */
+struct luo_session *luo_session_alloc(const char *name)
+{
+	struct luo_session *session;
+
+	session = kzalloc(sizeof(*session), GFP_KERNEL_ACCOUNT);
+	if (!session)
+		return NULL;
+
+	strscpy_pad(session->name, name);
+	session->kind = LUO_SESSION_EMPTY;
+	init_rwsem(&session->lock);
+	xa_init_flags(&session->tokens, XA_FLAGS_ACCOUNT);
+	INIT_LIST_HEAD(&session->files);
+	INIT_LIST_HEAD(&session->list);
+	INIT_WORK(&session->close_work, luo_session_close_work);
+	luo_wire_init_room(session);
+	return session;
+}
+
+/**
+ * luo_session_free - free an empty session
+ * @session: in no table, without files
+ */
+void luo_session_free(struct luo_session *session)
+{
+	WARN_ON_ONCE(session->nr_files);
+	kho_chain_destroy(&session->room);
+	xa_destroy(&session->tokens);
+	kfree(session);
+}
+
+/*
+ * Fails with -EEXIST if an outgoing session has the name. An incoming one is
+ * taken without its name then: sessions are read in with the newest first.
+ */
+static int luo_session_link(struct luo_session *session,
+			    enum luo_session_kind kind)
+{
+	struct luo_session_table *table =
+		kind == LUO_SESSION_OUTGOING ? &luo_outgoing : &luo_incoming;
+	int err;
+
+	guard(mutex)(&luo_sessions_lock);
+
+	err = luo_wire_reserve_sessions(luo_nr_sessions + 1);
+	if (err)
+		return err;
+
+	err = rhashtable_lookup_insert_fast(&table->names, &session->name_node,
+					    luo_name_params);
+	if (err && !(err == -EEXIST && kind == LUO_SESSION_INCOMING)) {
+		luo_wire_reserve_sessions(luo_nr_sessions);
+		return err;
+	}
+
+	session->named = !err;
+	session->kind = kind;
+	list_add_tail(&session->list, &table->list);
+	luo_nr_sessions++;
+	return 0;
+}
+
+/* The session is empty afterwards and its name free. */
+static void luo_session_unlink(struct luo_session *session)
+{
+	struct luo_session_table *table =
+		session->kind == LUO_SESSION_OUTGOING ? &luo_outgoing :
+							&luo_incoming;
+
+	lockdep_assert_held_write(&session->lock);
+	guard(mutex)(&luo_sessions_lock);
+
+	if (session->named)
+		rhashtable_remove_fast(&table->names, &session->name_node,
+				       luo_name_params);
+	list_del_init(&session->list);
+	session->named = false;
+	session->held = false;
+	session->kind = LUO_SESSION_EMPTY;
+	luo_nr_sessions--;
+	luo_wire_reserve_sessions(luo_nr_sessions);
+}
+
+static void luo_session_let_go(struct luo_session *session)
+{
+	guard(mutex)(&luo_sessions_lock);
+	session->held = false;
+}
+
+/* The descriptor is gone: no request on @session is under way or will come. */
+static void luo_session_close(struct luo_session *session)
+{
+	lockdep_assert_held_read(&luo_gate);
+
+	if (session->kind == LUO_SESSION_INCOMING) {
+		luo_session_let_go(session);
+		return;
+	}
+
+	/* The name is the last to go: who gets it can preserve the files. */
+	if (session->kind == LUO_SESSION_OUTGOING) {
+		scoped_guard(rwsem_write, &session->lock) {
+			luo_files_unpreserve(session);
+			luo_session_unlink(session);
+		}
+	}
+	luo_session_free(session);
+}
+
+static void luo_session_close_work(struct work_struct *work)
+{
+	struct luo_session *session =
+		container_of(work, struct luo_session, close_work);
+
+	guard(rwsem_read)(&luo_gate);
+	luo_session_close(session);
+}
+
+static int luo_session_release(struct inode *inode, struct file *file)
+{
+	struct luo_session *session = file->private_data;
+
+	scoped_cond_guard(rwsem_read_try,
+			  queue_work(luo_close_wq, &session->close_work),
+			  &luo_gate)
+		luo_session_close(session);
+	return 0;
+}
+
+static const struct file_operations luo_session_fops = {
+	.owner = THIS_MODULE,
+	.release = luo_session_release,
+	.unlocked_ioctl = luo_session_ioctl,
+	.compat_ioctl = compat_ptr_ioctl,
+};
+
+/* From a success on, the session is closed by the file's last reference. */
+static struct file *luo_session_getfile(struct luo_session *session)
+{
+	char name[sizeof("[luo_session] ") + LIVEUPDATE_SESSION_NAME_LENGTH];
+
+	snprintf(name, sizeof(name), "[luo_session] %s", session->name);
+	return anon_inode_getfile(name, &luo_session_fops, session, O_RDWR);
+}
+
+/**
+ * luo_session_create - make an outgoing session
+ * @name: its name, valid for luo_session_alloc()
+ *
+ * Context: may sleep; &luo_gate is held for reading.
+ * Return: a file whose last reference closes the session, or -%EEXIST for a
+ * name that is in use, -%ENOMEM, -%ENFILE.
+ */
+struct file *luo_session_create(const char *name)
+{
+	struct luo_session *session;
+	struct file *file;
+	int err;
+
+	lockdep_assert_held_read(&luo_gate);
+
+	session = luo_session_alloc(name);
+	if (!session)
+		return ERR_PTR(-ENOMEM);
+
+	file = luo_session_getfile(session);
+	if (IS_ERR(file)) {
+		luo_session_free(session);
+		return file;
+	}
+
+	err = luo_session_link(session, LUO_SESSION_OUTGOING);
+	if (err) {
+		fput(file);
+		return ERR_PTR(err);
+	}
+	return file;
+}
+
+static struct luo_session *luo_session_grab(const char *name)
+{
+	char key[LIVEUPDATE_SESSION_NAME_LENGTH];
+	struct luo_session *session;
+
+	strscpy_pad(key, name);
+
+	guard(mutex)(&luo_sessions_lock);
+	session = rhashtable_lookup_fast(&luo_incoming.names, key,
+					 luo_name_params);
+	if (!session)
+		return ERR_PTR(-ENOENT);
+	if (session->held)
+		return ERR_PTR(-EINVAL);
+	session->held = true;
+	return session;
+}
+
+/**
+ * luo_session_retrieve - take a session over from the previous kernel
+ * @name: its name, valid for luo_session_alloc()
+ *
+ * Context: may sleep; &luo_gate is held for reading.
+ * Return: a file whose last reference gives the session back, or -%ENOENT for
+ * an unknown name, -%EINVAL while somebody holds the session, -%ENOMEM,
+ * -%ENFILE.
+ */
+struct file *luo_session_retrieve(const char *name)
+{
+	struct luo_session *session;
+	struct file *file;
+
+	lockdep_assert_held_read(&luo_gate);
+
+	session = luo_session_grab(name);
+	if (IS_ERR(session))
+		return ERR_CAST(session);
+
+	file = luo_session_getfile(session);
+	if (IS_ERR(file))
+		luo_session_let_go(session);
+	return file;
+}
+
+/* The first file of a session that was finished: it may have its name back. */
+static int luo_session_preserve_first(struct luo_session *session,
+				      struct file *file, u64 token)
+{
+	int err;
+
+	err = luo_session_link(session, LUO_SESSION_OUTGOING);
+	if (err)
+		return err == -EEXIST ? -ENOTUNIQ : err;
+
+	err = luo_file_preserve(session, file, token);
+	if (err)
+		luo_session_unlink(session);
+	return err;
+}
+
+/**
+ * luo_session_preserve_fd - add the caller's file to a session
+ * @session: outgoing, or empty: it is made outgoing then
+ * @fd:      descriptor of the file
+ * @token:   what the file is to be called
+ *
+ * Context: process context, may sleep; &luo_gate is held for reading.
+ * Return: 0, or
+ * * -%EINVAL   - the session is incoming
+ * * -%EBADF    - @fd is not open
+ * * -%ENOTUNIQ - a new session took the name of this finished one
+ * * an error of luo_file_preserve(); in any case nothing has changed
+ */
+int luo_session_preserve_fd(struct luo_session *session, int fd, u64 token)
+{
+	lockdep_assert_held_read(&luo_gate);
+
+	guard(rwsem_write)(&session->lock);
+	if (session->kind == LUO_SESSION_INCOMING)
+		return -EINVAL;
+
+	struct file *file __free(fput) = fget(fd);
+
+	if (!file)
+		return -EBADF;
+	if (session->kind == LUO_SESSION_EMPTY)
+		return luo_session_preserve_first(session, file, token);
+	return luo_file_preserve(session, file, token);
+}
+
+/**
+ * luo_session_retrieve_fd - get a file of an incoming session
+ * @session: the session
+ * @token:   the file's token
+ *
+ * Context: may sleep; &luo_gate is held for reading.
+ * Return: the file with a reference, -%EINVAL for an outgoing session, or an
+ * error of luo_file_retrieve(); a finished session knows no token any more.
+ */
+struct file *luo_session_retrieve_fd(struct luo_session *session, u64 token)
+{
+	lockdep_assert_held_read(&luo_gate);
+
+	guard(rwsem_read)(&session->lock);
+	if (session->kind == LUO_SESSION_OUTGOING)
+		return ERR_PTR(-EINVAL);
+	return luo_file_retrieve(session, token);
+}
+
+/**
+ * luo_session_finish - end an incoming session
+ * @session: the session; a finished one is as finished as before
+ *
+ * Context: may sleep; &luo_gate is held for reading.
+ * Return: 0 and the session is empty, -%EINVAL for an outgoing session, or an
+ * error of luo_files_finish() and nothing has changed.
+ */
+int luo_session_finish(struct luo_session *session)
+{
+	int err;
+
+	lockdep_assert_held_read(&luo_gate);
+
+	guard(rwsem_write)(&session->lock);
+	if (session->kind == LUO_SESSION_OUTGOING)
+		return -EINVAL;
+	if (session->kind == LUO_SESSION_EMPTY)
+		return 0;
+
+	err = luo_files_finish(session);
+	if (err)
+		return err;
+
+	luo_wire_reserve_files(session, 0);
+	luo_session_unlink(session);
+	return 0;
+}
+
+/**
+ * luo_session_add_incoming - take in a session that the previous kernel left
+ * @session: with all its files; sessions come with the newest first
+ *
+ * The room for handing it on is taken here, so that it rides along with the
+ * next reboot without another allocation.
+ *
+ * Return: 0 or -%ENOMEM; @session is the caller's still then.
+ */
+int luo_session_add_incoming(struct luo_session *session)
+{
+	int err;
+
+	err = luo_wire_reserve_files(session, session->nr_files);
+	if (err)
+		return err;
+	return luo_session_link(session, LUO_SESSION_INCOMING);
+}
+
+static int luo_sessions_freeze_files(void)
+{
+	struct luo_session *session;
+	int err;
+
+	/* This may allocate, and comes first: nothing stands still so far. */
+	list_for_each_entry(session, &luo_incoming.list, list) {
+		err = luo_files_preserve_again(session);
+		if (err)
+			return err;
+	}
+	list_for_each_entry(session, &luo_outgoing.list, list) {
+		err = luo_files_freeze(session);
+		if (err)
+			return err;
+	}
+	list_for_each_entry(session, &luo_incoming.list, list) {
+		err = luo_files_freeze(session);
+		if (err)
+			return err;
+	}
+	return 0;
+}
+
+/* The newest of a name first: what this kernel made, then what it got. */
+static int luo_sessions_write(void)
+{
+	struct luo_session *session;
+	int err;
+
+	luo_wire_begin();
+	list_for_each_entry(session, &luo_outgoing.list, list) {
+		err = luo_wire_add_session(session);
+		if (err)
+			return err;
+	}
+	list_for_each_entry(session, &luo_incoming.list, list) {
+		err = luo_wire_add_session(session);
+		if (err)
+			return err;
+	}
+	return luo_wire_end();
+}
+
+/**
+ * luo_sessions_freeze - freeze all files and write down all sessions
+ *
+ * Order: outgoing sessions as they were created, then incoming ones as they
+ * came; in each the files as they were added.
+ *
+ * Context: may sleep; &luo_gate is held for writing.
+ * Return: 0 or a handler's error; everything is undone then.
+ */
+int luo_sessions_freeze(void)
+{
+	int err;
+
+	lockdep_assert_held_write(&luo_gate);
+
+	err = luo_sessions_freeze_files();
+	if (!err)
+		err = luo_sessions_write();
+	if (err) {
+		luo_sessions_thaw();
+		return err;
+	}
+
+	pr_info("%lu sessions go to the next kernel\n", luo_nr_sessions);
+	return 0;
+}
+
+/**
+ * luo_sessions_thaw - undo luo_sessions_freeze(), in reverse
+ *
+ * Context: may sleep; &luo_gate is held for writing.
+ */
+void luo_sessions_thaw(void)
+{
+	struct luo_session *session;
+
+	lockdep_assert_held_write(&luo_gate);
+
+	list_for_each_entry_reverse(session, &luo_incoming.list, list)
+		luo_files_unfreeze(session);
+	list_for_each_entry_reverse(session, &luo_outgoing.list, list)
+		luo_files_unfreeze(session);
+	list_for_each_entry_reverse(session, &luo_incoming.list, list)
+		luo_files_unpreserve_again(session);
+}
