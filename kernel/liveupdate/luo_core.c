@@ -1,0 +1,134 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Live Update Orchestrator: the switch, start-up and the reboot.
+ */
+
+/**
+ * DOC: Live Update Orchestrator
+ *
+ * LUO carries open files over a kexec. Agents collect files in sessions; at
+ * the reboot every file's handler is told to freeze it, and what the next
+ * kernel needs to know about sessions and files is written into memory that
+ * Kexec Handover (KHO) takes across. The next kernel reads it in early in its
+ * boot, keeps it in structures of its own, and hands sessions and files back
+ * when they are asked for.
+ *
+ * Requests and the reboot exclude each other by &luo_gate. The reboot takes it
+ * for writing and keeps it: from the freeze to the jump no session changes.
+ * Whoever asks for something in that time waits, and goes on if the reboot
+ * fails after all.
+ *
+ * Only "liveupdate=on" together with "kho=on" (or the defaults of both in the
+ * kernel's configuration) brings any of this to life.
+ */
+
+#define pr_fmt(fmt) "liveupdate: " fmt
+
+#include <linux/export.h>
+#include <linux/init.h>
+#include <linux/kstrtox.h>
+#include <linux/printk.h>
+
+#include "luo_internal.h"
+
+static bool luo_wanted __initdata =
+	IS_ENABLED(CONFIG_LIVEUPDATE_ENABLE_DEFAULT);
+static bool luo_enabled __ro_after_init;
+
+DECLARE_RWSEM(luo_gate);
+
+static int __init luo_parse_switch(char *arg)
+{
+	return kstrtobool(arg, &luo_wanted);
+}
+early_param("liveupdate", luo_parse_switch);
+
+/**
+ * liveupdate_enabled - whether live update is on in this boot
+ *
+ * Settled at core_initcall; false before.
+ *
+ * Context: any.
+ * Return: true if sessions can be made and handlers registered.
+ */
+bool liveupdate_enabled(void)
+{
+	return luo_enabled;
+}
+EXPORT_SYMBOL_GPL(liveupdate_enabled);
+
+/**
+ * liveupdate_reboot - freeze and hand over everything that is preserved
+ *
+ * For kernel_kexec(), once the image is known to be there, unless the image
+ * preserves this kernel's context. All other users of live update stand still
+ * from a success on, until the jump or liveupdate_reboot_undo().
+ *
+ * Context: process context, may sleep. Takes &luo_gate, and keeps it on
+ *	    success.
+ * Return: 0, or
+ * * -%EINTR - killed while waiting for a request to end
+ * * another error of a handler; nothing is frozen then, and sessions work on
+ */
+int liveupdate_reboot(void)
+{
+	int err;
+
+	if (!luo_enabled)
+		return 0;
+
+	if (down_write_killable(&luo_gate))
+		return -EINTR;
+
+	err = luo_sessions_freeze();
+	if (err)
+		up_write(&luo_gate);
+	return err;
+}
+
+/**
+ * liveupdate_reboot_undo - go on after a reboot that failed
+ *
+ * For kernel_kexec(), if it fails after liveupdate_reboot() succeeded.
+ *
+ * Context: the task that called liveupdate_reboot(); may sleep. Releases
+ *	    &luo_gate.
+ */
+void liveupdate_reboot_undo(void)
+{
+	if (!luo_enabled)
+		return;
+
+	luo_sessions_thaw();
+	up_write(&luo_gate);
+}
+
+/*
+ * Handlers and the device come later and ask liveupdate_enabled(). Whatever
+ * goes wrong here leaves the memory from the previous kernel as it is.
+ */
+static int __init luo_init(void)
+{
+	int err;
+
+	if (!luo_wanted)
+		return 0;
+	if (!kho_is_enabled()) {
+		pr_warn("stays off: it needs Kexec Handover, boot with kho=on\n");
+		return 0;
+	}
+
+	err = luo_file_init();
+	if (!err)
+		err = luo_session_init();
+	if (!err)
+		err = luo_wire_init();
+	if (err) {
+		pr_err("stays off in this boot: %pe\n", ERR_PTR(err));
+		return err;
+	}
+
+	luo_enabled = true;
+	return 0;
+}
+core_initcall(luo_init);
