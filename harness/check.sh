@@ -58,7 +58,7 @@ check_objects()
 	local log=$LOGS/sparse.log
 
 	mapfile -t objects < <(sed -n 's/\.c$/.o/p' "$BUILD/tree/links" |
-		grep -E '^(kernel|mm|lib)/' | while read -r f; do
+		while read -r f; do
 			[[ ! -e $OUT/$f ]] || echo "$f"
 		done)
 	[[ ${#objects[@]} -gt 0 ]] || return 0
