@@ -127,8 +127,8 @@ static bool contains(const char *line, const char *what)
 	return false;
 }
 
-/* Lines of the kernel log with @what and, unless NULL, without @unlike. */
-int lu_log_lines(const char *what, const char *unlike)
+/* Lines of the kernel log with @what, and as urgent as @level at least. */
+int lu_log_lines(const char *what, int level)
 {
 	int size = klogctl(10 /* SYSLOG_ACTION_SIZE_BUFFER */, NULL, 0), n = 0;
 	char *buf, *line, *rest;
@@ -141,9 +141,10 @@ int lu_log_lines(const char *what, const char *unlike)
 	size = klogctl(3 /* SYSLOG_ACTION_READ_ALL */, buf, size);
 	buf[size > 0 ? size : 0] = 0;
 	for (rest = buf; (line = strsep(&rest, "\n"));) {
-		if (!contains(line, what) || contains(line, "command line"))
+		/* "<LEVEL>[TIME] WHAT: ..." */
+		if (*line != '<' || (atoi(line + 1) & 7) > level)
 			continue;
-		if (unlike && contains(line, unlike))
+		if (!contains(line, what) || contains(line, "command line"))
 			continue;
 		printf("# log: %s\n", line);
 		n++;

@@ -4,8 +4,11 @@
  * found, and boots on without it.
  *
  * The damage is done at the jump by the old kernel, which is told what to
- * damage through a file of debugfs.
+ * damage through a file of debugfs: it inverts one byte. What memory holds that
+ * was handed over stays out of use in most cases, which must do no harm.
  */
+#include <syslog.h>
+
 #include "lu_harness.h"
 
 #define CORRUPT		"/sys/kernel/debug/kho/corrupt"
@@ -43,16 +46,6 @@ static int preserve_one(int dev, const char *name, uint64_t seed)
 	return lu_preserve(session, fd, 1);
 }
 
-static int retrieve_one(int dev, const char *name, uint64_t seed)
-{
-	int session = lu_retrieve(dev, name), fd;
-
-	if (session < 0)
-		return session;
-	fd = lu_retrieve_fd(session, 1);
-	return fd < 0 ? fd : lu_check(fd, 0, LU_MIB, seed);
-}
-
 static void jump(struct __test_metadata *_metadata, FIXTURE_DATA(corrupt) * self,
 		 const char *what)
 {
@@ -62,10 +55,10 @@ static void jump(struct __test_metadata *_metadata, FIXTURE_DATA(corrupt) * self
 	LU_KEXEC(2);
 }
 
-/* Lines of the kernel's in which KHO or LUO complain. */
+/* Lines in which KHO or LUO complain. */
 static int complaints(void)
 {
-	return lu_log_lines("kho: ", "scratch") + lu_log_lines("liveupdate: ", NULL);
+	return lu_log_lines("KHO: ", LOG_WARNING) + lu_log_lines("liveupdate: ", LOG_WARNING);
 }
 
 /* Nothing can be retrieved, by anybody, and the kernel has said why. */
@@ -76,7 +69,7 @@ static void run(struct __test_metadata *_metadata, FIXTURE_DATA(corrupt) * self,
 		jump(_metadata, self, what);
 	EXPECT_LE(1, complaints());
 	if (self->dev < 0) {
-		EXPECT_TRUE(self->dev == -ENOENT || self->dev == -EIO);
+		EXPECT_EQ(-ENOENT, self->dev);
 		return;
 	}
 	EXPECT_EQ(-ENOENT, lu_retrieve(self->dev, "first"));
@@ -85,89 +78,106 @@ static void run(struct __test_metadata *_metadata, FIXTURE_DATA(corrupt) * self,
 	EXPECT_LE(0, lu_memfd("after", 64 * LU_MIB, 1));
 }
 
-/* Damage to the last session, or to its file: the first is not concerned. */
-static void run_one(struct __test_metadata *_metadata, FIXTURE_DATA(corrupt) * self,
-		    const char *what)
+/*
+ * Where things are follows from the format: the FDTs have their properties
+ * from byte 56 on, a chain page its entries from byte 16 on.
+ */
+TEST_F_TIMEOUT(corrupt, check_magic, LU_TIMEOUT)
 {
-	if (self->stage == 1)
-		jump(_metadata, self, what);
-	EXPECT_LE(1, complaints());
-	ASSERT_LE(0, self->dev);
-	EXPECT_EQ(0, retrieve_one(self->dev, "first", 1));
-	EXPECT_GT(0, retrieve_one(self->dev, "second", 2));
+	run(_metadata, self, "check 0");
 }
 
-TEST_F_TIMEOUT(corrupt, magic, LU_TIMEOUT)
+TEST_F_TIMEOUT(corrupt, check_crc, LU_TIMEOUT)
 {
-	run(_metadata, self, "magic");
+	run(_metadata, self, "check 28");
 }
 
-TEST_F_TIMEOUT(corrupt, compatible, LU_TIMEOUT)
+TEST_F_TIMEOUT(corrupt, root_magic, LU_TIMEOUT)
 {
-	run(_metadata, self, "compatible");
+	run(_metadata, self, "root 0");
 }
 
-TEST_F_TIMEOUT(corrupt, fdt_size, LU_TIMEOUT)
+TEST_F_TIMEOUT(corrupt, root_length, LU_TIMEOUT)
 {
-	run(_metadata, self, "fdt-size");
-}
-
-TEST_F_TIMEOUT(corrupt, fdt_address, LU_TIMEOUT)
-{
-	run(_metadata, self, "fdt-address");
+	run(_metadata, self, "root 4");
 }
 
 TEST_F_TIMEOUT(corrupt, map_address, LU_TIMEOUT)
 {
-	run(_metadata, self, "map-address");
+	run(_metadata, self, "root 81");
 }
 
-TEST_F_TIMEOUT(corrupt, map_crc, LU_TIMEOUT)
+TEST_F_TIMEOUT(corrupt, map_address_in_ram, LU_TIMEOUT)
 {
-	run(_metadata, self, "map-crc");
+	run(_metadata, self, "root 78");
 }
 
-TEST_F_TIMEOUT(corrupt, subtree_address, LU_TIMEOUT)
+TEST_F_TIMEOUT(corrupt, root_compatible, LU_TIMEOUT)
 {
-	run(_metadata, self, "subtree-address");
+	run(_metadata, self, "root 96");
+}
+
+TEST_F_TIMEOUT(corrupt, map_root, LU_TIMEOUT)
+{
+	run(_metadata, self, "map 0 4088");
+}
+
+TEST_F_TIMEOUT(corrupt, map_leaf, LU_TIMEOUT)
+{
+	run(_metadata, self, "map 5 0");
+}
+
+TEST_F_TIMEOUT(corrupt, subtree_magic, LU_TIMEOUT)
+{
+	run(_metadata, self, "blob luo-fdt 0");
+}
+
+TEST_F_TIMEOUT(corrupt, subtree_length, LU_TIMEOUT)
+{
+	run(_metadata, self, "blob luo-fdt 4");
 }
 
 TEST_F_TIMEOUT(corrupt, luo_compatible, LU_TIMEOUT)
 {
-	run(_metadata, self, "luo-compatible");
+	run(_metadata, self, "blob luo-fdt 76");
 }
 
-TEST_F_TIMEOUT(corrupt, luo_session_address, LU_TIMEOUT)
+TEST_F_TIMEOUT(corrupt, sessions_compatible, LU_TIMEOUT)
 {
-	run(_metadata, self, "luo-session-address");
+	run(_metadata, self, "blob luo-fdt 136");
 }
 
-TEST_F_TIMEOUT(corrupt, luo_session_crc, LU_TIMEOUT)
+TEST_F_TIMEOUT(corrupt, sessions_misaligned, LU_TIMEOUT)
 {
-	run(_metadata, self, "luo-session-crc");
+	run(_metadata, self, "blob luo-fdt 164");
 }
 
-TEST_F_TIMEOUT(corrupt, luo_session_cycle, LU_TIMEOUT)
+TEST_F_TIMEOUT(corrupt, sessions_address, LU_TIMEOUT)
 {
-	run(_metadata, self, "luo-session-cycle");
+	run(_metadata, self, "blob luo-fdt 169");
 }
 
-TEST_F_TIMEOUT(corrupt, luo_file_crc, LU_TIMEOUT)
+TEST_F_TIMEOUT(corrupt, sessions_next, LU_TIMEOUT)
 {
-	run_one(_metadata, self, "luo-file-crc");
+	run(_metadata, self, "chain luo-fdt /luo-session luo-session-header 0");
 }
 
-TEST_F_TIMEOUT(corrupt, luo_file_address, LU_TIMEOUT)
+TEST_F_TIMEOUT(corrupt, sessions_count, LU_TIMEOUT)
 {
-	run_one(_metadata, self, "luo-file-address");
+	run(_metadata, self, "chain luo-fdt /luo-session luo-session-header 8");
 }
 
-TEST_F_TIMEOUT(corrupt, memfd_crc, LU_TIMEOUT)
+TEST_F_TIMEOUT(corrupt, sessions_crc, LU_TIMEOUT)
 {
-	run_one(_metadata, self, "memfd-crc");
+	run(_metadata, self, "chain luo-fdt /luo-session luo-session-header 12");
 }
 
-TEST_F_TIMEOUT(corrupt, memfd_address, LU_TIMEOUT)
+TEST_F_TIMEOUT(corrupt, session_name, LU_TIMEOUT)
 {
-	run_one(_metadata, self, "memfd-address");
+	run(_metadata, self, "chain luo-fdt /luo-session luo-session-header 16");
+}
+
+TEST_F_TIMEOUT(corrupt, session_files, LU_TIMEOUT)
+{
+	run(_metadata, self, "chain luo-fdt /luo-session luo-session-header 80");
 }

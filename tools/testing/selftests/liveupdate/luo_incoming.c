@@ -272,8 +272,8 @@ INCOMING(finish_ends_it)
 
 	ASSERT_LE(0, fd);
 	ASSERT_EQ(0, lu_finish(self->session));
-	EXPECT_GT(0, lu_retrieve_fd(self->session, 0));
-	EXPECT_GT(0, lu_retrieve_fd(self->session, 1));
+	EXPECT_EQ(-ENOENT, lu_retrieve_fd(self->session, 0));
+	EXPECT_EQ(-ENOENT, lu_retrieve_fd(self->session, 1));
 	EXPECT_EQ(-ENOENT, lu_retrieve(self->dev, "finish_ends_it"));
 	EXPECT_EQ(0, lu_get_name(self->session, name));
 	EXPECT_STREQ("finish_ends_it", name);

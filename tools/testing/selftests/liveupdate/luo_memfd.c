@@ -37,6 +37,14 @@ FIXTURE_TEARDOWN(memfd)
 	close(self->dev);
 }
 
+/* A preserved file refuses like one that is sealed. */
+#define EXPECT_FROZEN(call)						\
+do {									\
+	errno = 0;							\
+	EXPECT_EQ(-1, (call));						\
+	EXPECT_EQ(EPERM, errno);					\
+} while (0)
+
 static void unpreserve(FIXTURE_DATA(memfd) * self)
 {
 	close(self->session);
@@ -46,12 +54,12 @@ static void unpreserve(FIXTURE_DATA(memfd) * self)
 TEST_F(memfd, size_is_frozen)
 {
 	ASSERT_EQ(0, lu_preserve(self->session, self->fd, 1));
-	EXPECT_EQ(-1, ftruncate(self->fd, SIZE + LU_PAGE));
-	EXPECT_EQ(-1, ftruncate(self->fd, SIZE + 1));
-	EXPECT_EQ(-1, ftruncate(self->fd, SIZE - LU_PAGE));
-	EXPECT_EQ(-1, ftruncate(self->fd, SIZE - 1));
-	EXPECT_EQ(-1, ftruncate(self->fd, 0));
-	EXPECT_EQ(-1, fallocate(self->fd, 0, SIZE, LU_PAGE));
+	EXPECT_FROZEN(ftruncate(self->fd, SIZE + LU_PAGE));
+	EXPECT_FROZEN(ftruncate(self->fd, SIZE + 1));
+	EXPECT_FROZEN(ftruncate(self->fd, SIZE - LU_PAGE));
+	EXPECT_FROZEN(ftruncate(self->fd, SIZE - 1));
+	EXPECT_FROZEN(ftruncate(self->fd, 0));
+	EXPECT_FROZEN(fallocate(self->fd, 0, SIZE, LU_PAGE));
 	EXPECT_EQ(SIZE, lu_size(self->fd));
 	EXPECT_EQ(0, lu_check(self->fd, 0, SIZE, 1));
 }
@@ -61,9 +69,9 @@ TEST_F(memfd, no_holes_are_punched)
 	const int punch = FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE;
 
 	ASSERT_EQ(0, lu_preserve(self->session, self->fd, 1));
-	EXPECT_EQ(-1, fallocate(self->fd, punch, 0, LU_PAGE));
-	EXPECT_EQ(-1, fallocate(self->fd, punch, SIZE / 2, SIZE / 2));
-	EXPECT_EQ(-1, fallocate(self->fd, punch, 1, 1));
+	EXPECT_FROZEN(fallocate(self->fd, punch, 0, LU_PAGE));
+	EXPECT_FROZEN(fallocate(self->fd, punch, SIZE / 2, SIZE / 2));
+	EXPECT_FROZEN(fallocate(self->fd, punch, 1, 1));
 	EXPECT_EQ(0, lu_check(self->fd, 0, SIZE, 1));
 }
 
@@ -73,7 +81,7 @@ TEST_F(memfd, no_removal_through_a_mapping)
 
 	ASSERT_NE(MAP_FAILED, map);
 	ASSERT_EQ(0, lu_preserve(self->session, self->fd, 1));
-	EXPECT_EQ(-1, madvise(map, SIZE, MADV_REMOVE));
+	EXPECT_FROZEN(madvise(map, SIZE, MADV_REMOVE));
 	EXPECT_EQ(0, lu_check(self->fd, 0, SIZE, 1));
 	/* These only concern the mapping. */
 	EXPECT_EQ(0, madvise(map, SIZE, MADV_DONTNEED));
@@ -85,8 +93,8 @@ TEST_F(memfd, no_write_beyond_the_end)
 	char byte = 'x';
 
 	ASSERT_EQ(0, lu_preserve(self->session, self->fd, 1));
-	EXPECT_EQ(-1, pwrite(self->fd, &byte, 1, SIZE));
-	EXPECT_EQ(-1, pwrite(self->fd, &byte, 1, 2 * SIZE));
+	EXPECT_FROZEN(pwrite(self->fd, &byte, 1, SIZE));
+	EXPECT_FROZEN(pwrite(self->fd, &byte, 1, 2 * SIZE));
 	EXPECT_EQ(SIZE, lu_size(self->fd));
 }
 
@@ -157,8 +165,8 @@ TEST_F(memfd, empty_file)
 
 	ASSERT_EQ(0, ftruncate(self->fd, 0));
 	ASSERT_EQ(0, lu_preserve(self->session, self->fd, 1));
-	EXPECT_EQ(-1, ftruncate(self->fd, 1));
-	EXPECT_EQ(-1, pwrite(self->fd, &byte, 1, 0));
+	EXPECT_FROZEN(ftruncate(self->fd, 1));
+	EXPECT_FROZEN(pwrite(self->fd, &byte, 1, 0));
 	unpreserve(self);
 	EXPECT_EQ(1, pwrite(self->fd, &byte, 1, 0));
 }
@@ -173,7 +181,7 @@ TEST_F(memfd, read_only_descriptor)
 	ASSERT_LE(0, fd);
 	EXPECT_EQ(0, lu_preserve(self->session, fd, 1));
 	EXPECT_EQ(-EBUSY, lu_preserve(self->session, self->fd, 2));
-	EXPECT_EQ(-1, ftruncate(self->fd, 0));
+	EXPECT_FROZEN(ftruncate(self->fd, 0));
 }
 
 /* 1 GiB with eight pages in it: holes must not become memory. */

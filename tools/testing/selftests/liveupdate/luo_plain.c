@@ -47,7 +47,7 @@ static const char message[] = "written before the update, read after it";
 
 static void die(const char *what)
 {
-	printf("luo_plain: %s: %s\n", what, strerror(errno));
+	printf("not ok 1 %s: %s\n", what, strerror(errno));
 	exit(1);
 }
 
@@ -104,12 +104,12 @@ static void after(int dev)
 	if (ioctl(s, RETRIEVE_FD, &arg))
 		die("retrieve");
 	if (pread(arg.fd, text, sizeof(text), 0) != sizeof(message) || strcmp(text, message)) {
-		printf("luo_plain: read \"%s\"\n", text);
+		printf("not ok 1 read \"%s\"\n", text);
 		exit(1);
 	}
 	if (ioctl(s, FINISH, &finish))
 		die("finish");
-	printf("luo_plain: %s\n", text);
+	printf("1..1\nok 1 %s\n", text);
 }
 
 int main(void)
