@@ -18,8 +18,8 @@
  * Reading: another kernel wrote this, and memory may have been damaged. Nothing
  * is used before it was checked. A session that was read in gives the pages of
  * its chain back to the system. A damaged session is left out and its memory
- * left alone, as is the list that names it. With a damaged FDT all is left
- * alone and live update stays off.
+ * left alone, as is the list that names it. With a damaged FDT, or a damaged
+ * list of sessions, all is left alone and live update stays off.
  */
 
 #define pr_fmt(fmt) "liveupdate: " fmt
@@ -384,6 +384,29 @@ static int __init luo_wire_read_session(const struct luo_session_ser *ser)
 	return 0;
 }
 
+/*
+ * The list must be whole: if only its beginning were read in, the other
+ * sessions would seem never to have been, and their owners would begin anew.
+ */
+static int __init luo_wire_check_sessions(u64 header)
+{
+	struct kho_chain_reader reader;
+	unsigned long nr_pages = 0;
+	const void *page;
+	u32 nr;
+
+	kho_chain_open(&reader, header, sizeof(struct luo_session_ser));
+	while ((page = kho_chain_read(&reader, &nr))) {
+		if (IS_ERR(page)) {
+			luo_damaged("list of sessions, page %lu: %pe",
+				    nr_pages, page);
+			return PTR_ERR(page);
+		}
+		nr_pages++;
+	}
+	return 0;
+}
+
 /* Returns false if anything was left out. */
 static bool __init luo_wire_read_sessions(u64 header)
 {
@@ -395,11 +418,8 @@ static bool __init luo_wire_read_sessions(u64 header)
 
 	kho_chain_open(&reader, header, sizeof(*sers));
 	while ((sers = kho_chain_read(&reader, &nr))) {
-		if (IS_ERR(sers)) {
-			luo_damaged("list of sessions after the first %lu: %pe",
-				    nr_read, sers);
+		if (WARN_ON_ONCE(IS_ERR(sers)))
 			return false;
-		}
 		nr_read += nr;
 		for (i = 0; i < nr; i++) {
 			if (luo_wire_read_session(&sers[i]))
@@ -471,6 +491,8 @@ static int __init luo_wire_read(void)
 		return PTR_ERR_OR_ZERO(fdt);
 
 	err = luo_fdt_read(fdt, &sessions);
+	if (!err)
+		err = luo_wire_check_sessions(sessions);
 	if (err)
 		return err;
 
