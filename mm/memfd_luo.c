@@ -1,0 +1,635 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Live update of memfds: preserving, in the kernel that goes.
+ */
+
+/**
+ * DOC: memfd
+ *
+ * A memfd keeps its contents over a live update, holes as holes, and with them
+ * its size, position, seals, permissions, flags and name. Nothing is copied:
+ * the folios stay where they are, and a list of extents tells the next kernel
+ * which folio belongs where (include/linux/kho/abi/memfd.h).
+ *
+ * *What can be preserved.* Files of shmem without a name in any directory:
+ * memfds, and files of a tmpfs that were unlinked, which come back as memfds.
+ * A file that has a path would lose it, so it is refused. hugetlb and secretmem
+ * are other kinds of files.
+ *
+ * *While it is preserved* the file can be read, written and mapped. Its size is
+ * fixed: what would change it, or punch a hole, fails with ``EPERM`` as if it
+ * were sealed, though no seal shows. ``F_SEAL_WRITE`` fails with ``EBUSY`` if
+ * there is a folio; other seals can be added until the reboot.
+ *
+ * *Every folio in the page cache* is pinned. It thus stays where it is: not
+ * migrated, swapped out, split, collapsed or reclaimed. Before it is pinned it
+ * is brought in from swap and moved out of CMA, where KHO's scratch lies. A
+ * folio that is not up to date (fallocated) is zeroed.
+ *
+ * *Folios appear later too*, where a hole is written or faulted in. Either the
+ * walk of preserve() or the one who adds the folio, see shmem_keep_begin(),
+ * records it, and %MEMFD_LUO_TAG in the page cache tells whether that has been
+ * done. No folio is missed: the inode's pointer to &struct memfd_luo is set
+ * under the lock of the page cache. A folio added before that is found by the
+ * walk; who adds one afterwards sees the pointer. Both hold the folio's lock
+ * when they look at the tag. A collapse by khugepaged needs a folio to begin
+ * with, and finds it pinned.
+ *
+ * *From freeze() on* who fills a hole waits, since nothing can be told to the
+ * next kernel any more: until the jump, or until unfreeze().
+ *
+ * The lock of &struct memfd_luo nests in mmap_lock, i_rwsem and the folio lock.
+ */
+
+#define pr_fmt(fmt) "memfd_luo: " fmt
+
+#include <linux/dcache.h>
+#include <linux/file.h>
+#include <linux/fs.h>
+#include <linux/init.h>
+#include <linux/io.h>
+#include <linux/kexec_handover.h>
+#include <linux/liveupdate.h>
+#include <linux/mm.h>
+#include <linux/mutex.h>
+#include <linux/pagemap.h>
+#include <linux/pagevec.h>
+#include <linux/rcupdate.h>
+#include <linux/refcount.h>
+#include <linux/sched/mm.h>
+#include <linux/sched/signal.h>
+#include <linux/shmem_fs.h>
+#include <linux/slab.h>
+#include <linux/wait.h>
+
+#include "internal.h"
+#include "memfd_luo.h"
+
+/* The folio is pinned and recorded. shmem does not use the tag itself. */
+#define MEMFD_LUO_TAG		PAGECACHE_TAG_DIRTY
+
+/* How often, in a row, a batch may have folios that have to be migrated. */
+#define MEMFD_LUO_MIGRATE_TRIES	32
+
+enum memfd_luo_state {
+	MEMFD_LUO_LIVE,		/* folios may be added */
+	MEMFD_LUO_FROZEN,	/* who adds one waits */
+	MEMFD_LUO_DEAD,		/* unpreserved */
+};
+
+/* A preserved memfd. @inode and @end do not change; LUO holds the file. */
+struct memfd_luo {
+	struct inode *inode;
+	pgoff_t end;			/* folios from here on are beyond EOF */
+	refcount_t refs;
+	struct rcu_head rcu;
+	wait_queue_head_t thawed;
+
+	struct mutex lock;		/* protects what follows */
+	enum memfd_luo_state state;
+	struct memfd_luo_writer writer;
+};
+
+static void memfd_luo_put(struct memfd_luo *luo)
+{
+	if (refcount_dec_and_test(&luo->refs))
+		kfree_rcu(luo, rcu);
+}
+
+/* For who comes from the page cache: the file may be unpreserved meanwhile. */
+static struct memfd_luo *memfd_luo_get(struct inode *inode)
+{
+	struct memfd_luo *luo;
+
+	guard(rcu)();
+	luo = rcu_dereference(SHMEM_I(inode)->preserved);
+	if (luo && refcount_inc_not_zero(&luo->refs))
+		return luo;
+	return NULL;
+}
+
+/* Folios */
+
+static bool memfd_luo_tagged(struct folio *folio)
+{
+	return xa_get_mark(&folio->mapping->i_pages, folio->index,
+			   MEMFD_LUO_TAG);
+}
+
+static void memfd_luo_tag(struct folio *folio, bool set)
+{
+	XA_STATE(xas, &folio->mapping->i_pages, folio->index);
+
+	xas_lock_irq(&xas);
+	xas_load(&xas);
+	if (set)
+		xas_set_mark(&xas, MEMFD_LUO_TAG);
+	else
+		xas_clear_mark(&xas, MEMFD_LUO_TAG);
+	xas_unlock_irq(&xas);
+}
+
+/*
+ * Everything about a folio that can fail. It is locked, in the page cache and
+ * pinned. One beyond the end of the file (fallocated with KEEP_SIZE) is not
+ * handed over; it is pinned only lest a collapse replaces the hole before it.
+ */
+static int memfd_luo_prepare(struct memfd_luo *luo, struct folio *folio)
+{
+	int err;
+
+	lockdep_assert_held(&luo->lock);
+
+	if (folio->index >= luo->end)
+		return 0;
+	if (folio_contain_hwpoisoned_page(folio))
+		return -EIO;
+
+	if (!folio_test_uptodate(folio)) {
+		folio_zero_range(folio, 0, folio_size(folio));
+		flush_dcache_folio(folio);
+		folio_mark_uptodate(folio);
+	}
+
+	err = memfd_luo_make_room(&luo->writer);
+	if (err)
+		return err;
+
+	err = kho_preserve_run(folio_pfn(folio), 1, folio_order(folio));
+	return err == -EEXIST ? -EBUSY : err;
+}
+
+static void memfd_luo_commit(struct memfd_luo *luo, struct folio *folio)
+{
+	if (folio->index < luo->end)
+		memfd_luo_record(&luo->writer, folio->index, folio_pfn(folio),
+				 folio_order(folio));
+	memfd_luo_tag(folio, true);
+}
+
+static void memfd_luo_let_go(struct memfd_luo *luo, struct folio *folio)
+{
+	if (folio->index < luo->end)
+		kho_unpreserve_run(folio_pfn(folio), 1, folio_order(folio));
+	unpin_folio(folio);
+}
+
+/* The lock, as soon as the file is not frozen. */
+static int memfd_luo_lock_thawed(struct memfd_luo *luo)
+{
+	for (;;) {
+		mutex_lock(&luo->lock);
+		if (luo->state != MEMFD_LUO_FROZEN)
+			return 0;
+		mutex_unlock(&luo->lock);
+
+		if (wait_event_killable(luo->thawed, READ_ONCE(luo->state) !=
+						     MEMFD_LUO_FROZEN))
+			return -EINTR;
+	}
+}
+
+/**
+ * memfd_luo_folio_begin - a folio joins a preserved file, see shmem_keep_begin()
+ * @inode: inode of the file
+ * @folio: the folio; locked, in the page cache, and not in use yet
+ *
+ * Context: may sleep. Unless it returns %NULL or an error, the lock is held
+ * until memfd_luo_folio_end(): freeze() then waits for the folio.
+ * Return: for memfd_luo_folio_end(); %NULL if there is nothing to do; -EAGAIN
+ * if the folio lies where it cannot stay; -EINTR, -ENOMEM.
+ */
+struct memfd_luo *memfd_luo_folio_begin(struct inode *inode,
+					struct folio *folio)
+{
+	struct memfd_luo *luo = memfd_luo_get(inode);
+	int err;
+
+	if (!luo)
+		return NULL;
+
+	err = memfd_luo_lock_thawed(luo);
+	if (err)
+		goto put;
+
+	if (luo->state == MEMFD_LUO_DEAD || folio->index >= luo->end)
+		goto unlock;
+
+	if (!folio_is_longterm_pinnable(folio)) {
+		err = -EAGAIN;
+		goto unlock;
+	}
+	err = try_grab_folio(folio, 1, FOLL_PIN);
+	if (err)
+		goto unlock;
+	err = memfd_luo_prepare(luo, folio);
+	if (!err)
+		return luo;
+	unpin_folio(folio);
+unlock:
+	mutex_unlock(&luo->lock);
+put:
+	memfd_luo_put(luo);
+	return ERR_PTR(err);
+}
+
+/**
+ * memfd_luo_folio_end - what became of it after memfd_luo_folio_begin()
+ * @luo:   what that returned
+ * @folio: the folio
+ * @added: whether it stays
+ */
+void memfd_luo_folio_end(struct memfd_luo *luo, struct folio *folio, bool added)
+{
+	if (added)
+		memfd_luo_commit(luo, folio);
+	else
+		memfd_luo_let_go(luo, folio);
+	mutex_unlock(&luo->lock);
+	memfd_luo_put(luo);
+}
+
+/* The walk of preserve() */
+
+/*
+ * Record a folio that the walk has found and pinned.
+ *
+ * Return: 0 if the pin stays; 1 if the folio was recorded before; -EAGAIN if it
+ * has left the file, to be looked up again; or another error.
+ */
+static int memfd_luo_keep(struct memfd_luo *luo, struct folio *folio)
+{
+	int err = folio_lock_killable(folio);
+
+	if (err)
+		return err;
+
+	if (folio->mapping != luo->inode->i_mapping) {
+		err = -EAGAIN;
+	} else if (memfd_luo_tagged(folio)) {
+		err = 1;
+	} else {
+		mutex_lock(&luo->lock);
+		err = memfd_luo_prepare(luo, folio);
+		if (!err)
+			memfd_luo_commit(luo, folio);
+		mutex_unlock(&luo->lock);
+	}
+	folio_unlock(folio);
+	return err;
+}
+
+/*
+ * Record @nr folios of the walk; @indices says where they were found. They are
+ * pinned where they may stay. *@index is where the walk goes on.
+ */
+static int memfd_luo_keep_batch(struct memfd_luo *luo, struct folio **folios,
+				const pgoff_t *indices, unsigned int nr,
+				pgoff_t *index)
+{
+	unsigned int i;
+	int err = 0;
+
+	for (i = 0; i < nr; i++) {
+		err = memfd_luo_keep(luo, folios[i]);
+		if (err < 0)
+			break;
+		*index = folio_next_index(folios[i]);
+		if (err)
+			unpin_folio(folios[i]);
+	}
+
+	if (i == nr)
+		return 0;
+	if (err == -EAGAIN) {
+		*index = indices[i];
+		err = 0;
+	}
+	unpin_folios(folios + i, nr - i);
+	return err;
+}
+
+/* Bring in what is swapped out at *@index, unless it is beyond the end. */
+static int memfd_luo_swap_in(struct memfd_luo *luo, pgoff_t *index)
+{
+	struct folio *folio;
+	int err;
+
+	if (*index >= luo->end) {
+		++*index;
+		return 0;
+	}
+
+	err = shmem_get_folio(luo->inode, *index, 0, &folio, SGP_CACHE);
+	if (err)
+		return err;
+	folio_unlock(folio);
+	folio_put(folio);
+	return 0;
+}
+
+/*
+ * One step of the walk, from *@index on.
+ *
+ * Return: 1 if there is more; 0 at the end; -EAGAIN to try again, after folios
+ * had to be migrated; or another error.
+ */
+static int memfd_luo_step(struct memfd_luo *luo, pgoff_t *index)
+{
+	struct folio *folios[PAGEVEC_SIZE];
+	pgoff_t indices[PAGEVEC_SIZE];
+	struct folio_batch fbatch;
+	unsigned int i, nr;
+	pgoff_t next = *index;
+	int err = 0;
+
+	folio_batch_init(&fbatch);
+	if (!find_get_entries(luo->inode->i_mapping, &next, ULONG_MAX, &fbatch,
+			      indices))
+		return 0;
+
+	/* Up to what is swapped out; that is the next step's. */
+	for (nr = 0; nr < folio_batch_count(&fbatch); nr++) {
+		if (xa_is_value(fbatch.folios[nr]))
+			break;
+		folios[nr] = fbatch.folios[nr];
+		err = try_grab_folio(folios[nr], 1, FOLL_PIN);
+		if (err)
+			break;
+	}
+	if (!err && !nr)
+		*index = indices[0];
+
+	/* The references have to go, lest they are in the way of migration. */
+	folio_batch_remove_exceptionals(&fbatch);
+	folio_batch_release(&fbatch);
+	if (err) {
+		for (i = 0; i < nr; i++)
+			unpin_folio(folios[i]);
+		return err;
+	}
+
+	if (!nr)
+		err = memfd_luo_swap_in(luo, index);
+	else
+		err = check_and_migrate_movable_folios(nr, folios);
+	if (!err && nr)
+		err = memfd_luo_keep_batch(luo, folios, indices, nr, index);
+	return err ?: 1;
+}
+
+/* Record all folios that are in the file when preserve() begins. */
+static int memfd_luo_walk(struct memfd_luo *luo)
+{
+	unsigned int tries = 0, flags;
+	pgoff_t index = 0;
+	int ret;
+
+	/* What the walk allocates, to swap in or to migrate to, may be pinned. */
+	flags = memalloc_pin_save();
+	do {
+		cond_resched();
+		ret = memfd_luo_step(luo, &index);
+		if (ret != -EAGAIN) {
+			tries = 0;
+		} else if (++tries == MEMFD_LUO_MIGRATE_TRIES) {
+			ret = -EBUSY;
+		} else {
+			/* Again: they have been migrated, or will be soon. */
+			if (tries > 1)
+				schedule_timeout_killable(1);
+			ret = 1;
+		}
+		if (ret > 0 && fatal_signal_pending(current))
+			ret = -EINTR;
+	} while (ret > 0);
+	memalloc_pin_restore(flags);
+
+	return ret;
+}
+
+/* Undo everything that was recorded. Nobody records any more. */
+static void memfd_luo_unwalk(struct memfd_luo *luo)
+{
+	struct address_space *mapping = luo->inode->i_mapping;
+	struct folio_batch fbatch;
+	pgoff_t index = 0;
+	unsigned int i;
+
+	folio_batch_init(&fbatch);
+	while (filemap_get_folios_tag(mapping, &index, ULONG_MAX, MEMFD_LUO_TAG,
+				      &fbatch)) {
+		for (i = 0; i < folio_batch_count(&fbatch); i++) {
+			memfd_luo_tag(fbatch.folios[i], false);
+			memfd_luo_let_go(luo, fbatch.folios[i]);
+		}
+		folio_batch_release(&fbatch);
+		cond_resched();
+	}
+}
+
+/* The handler */
+
+static void memfd_luo_set_name(struct memfd_luo_ser *ser, struct file *file)
+{
+	const size_t skip = sizeof(MEMFD_LUO_PREFIX) - 1;
+	struct name_snapshot snapshot;
+	const unsigned char *name;
+	size_t len;
+
+	take_dentry_name_snapshot(&snapshot, file->f_path.dentry);
+	name = snapshot.name.name;
+	len = snapshot.name.len;
+	if (len >= skip && !memcmp(name, MEMFD_LUO_PREFIX, skip)) {
+		name += skip;
+		len -= skip;
+	}
+	ser->name_len = min_t(size_t, len, MEMFD_LUO_NAME_MAX);
+	memcpy(ser->name, name, ser->name_len);
+	release_dentry_name_snapshot(&snapshot);
+}
+
+static struct memfd_luo *memfd_luo_alloc(struct file *file)
+{
+	struct memfd_luo *luo = kzalloc(sizeof(*luo), GFP_KERNEL_ACCOUNT);
+	struct memfd_luo_ser *ser;
+
+	if (!luo)
+		return ERR_PTR(-ENOMEM);
+
+	ser = kho_alloc_preserve(PAGE_SIZE);
+	if (IS_ERR(ser)) {
+		kfree(luo);
+		return ERR_CAST(ser);
+	}
+	memfd_luo_set_name(ser, file);
+
+	luo->inode = file_inode(file);
+	memfd_luo_writer_init(&luo->writer, ser);
+	refcount_set(&luo->refs, 1);
+	init_waitqueue_head(&luo->thawed);
+	mutex_init(&luo->lock);
+	return luo;
+}
+
+static void memfd_luo_free(struct memfd_luo *luo)
+{
+	kho_chain_destroy(&luo->writer.chain);
+	kho_unpreserve_free(luo->writer.ser);
+	memfd_luo_put(luo);
+}
+
+/* Fix the size, and have everybody who adds a folio come to us. */
+static int memfd_luo_publish(struct memfd_luo *luo)
+{
+	struct inode *inode = luo->inode;
+
+	guard(rwsem_write)(&inode->i_rwsem);
+	if (shmem_is_preserved(inode))
+		return -EBUSY;
+	luo->end = DIV_ROUND_UP_ULL(i_size_read(inode), PAGE_SIZE);
+
+	xa_lock_irq(&inode->i_mapping->i_pages);
+	rcu_assign_pointer(SHMEM_I(inode)->preserved, luo);
+	xa_unlock_irq(&inode->i_mapping->i_pages);
+	return 0;
+}
+
+static void memfd_luo_withdraw(struct memfd_luo *luo)
+{
+	struct inode *inode = luo->inode;
+
+	mutex_lock(&luo->lock);
+	WRITE_ONCE(luo->state, MEMFD_LUO_DEAD);
+	mutex_unlock(&luo->lock);
+	wake_up_all(&luo->thawed);
+
+	/* The size stays fixed until every pin is gone. */
+	memfd_luo_unwalk(luo);
+	RCU_INIT_POINTER(SHMEM_I(inode)->preserved, NULL);
+}
+
+static bool memfd_luo_can_preserve(struct liveupdate_file_handler *handler,
+				   struct file *file)
+{
+	struct inode *inode = file_inode(file);
+
+	/*
+	 * A file of a stacked filesystem has the mapping of another inode;
+	 * private inodes belong to the kernel or to System V shared memory.
+	 */
+	return shmem_file(file) && file->f_mapping->host == inode &&
+	       S_ISREG(inode->i_mode) && !IS_PRIVATE(inode) &&
+	       !READ_ONCE(inode->i_nlink);
+}
+
+/*
+ * -EBUSY: a folio is in use where it may not stay, or preserved otherwise;
+ * -ENOMEM, also where a folio cannot be migrated; -EINTR: killed; -EIO: a page
+ * is broken, or its swap is.
+ */
+static int memfd_luo_preserve(struct liveupdate_file_op_args *args)
+{
+	struct memfd_luo *luo = memfd_luo_alloc(args->file);
+	int err;
+
+	if (IS_ERR(luo))
+		return PTR_ERR(luo);
+
+	err = memfd_luo_publish(luo);
+	if (err)
+		goto free;
+	err = memfd_luo_walk(luo);
+	if (err)
+		goto withdraw;
+
+	args->private_data = luo;
+	args->serialized_data = virt_to_phys(luo->writer.ser);
+	return 0;
+
+withdraw:
+	memfd_luo_withdraw(luo);
+free:
+	memfd_luo_free(luo);
+	return err;
+}
+
+static void memfd_luo_unpreserve(struct liveupdate_file_op_args *args)
+{
+	struct memfd_luo *luo = args->private_data;
+
+	memfd_luo_withdraw(luo);
+	memfd_luo_free(luo);
+}
+
+/* Allocates nothing, so it fails for our own bugs only. */
+static int memfd_luo_freeze(struct liveupdate_file_op_args *args)
+{
+	struct memfd_luo *luo = args->private_data;
+	struct memfd_luo_ser *ser = luo->writer.ser;
+	int err;
+
+	guard(mutex)(&luo->lock);
+	err = memfd_luo_seal_words(&luo->writer);
+	if (err)
+		return err;
+	WRITE_ONCE(luo->state, MEMFD_LUO_FROZEN);
+
+	ser->pos = args->file->f_pos;
+	ser->size = i_size_read(luo->inode);
+	ser->seals = READ_ONCE(SHMEM_I(luo->inode)->seals);
+	ser->f_flags = args->file->f_flags & MEMFD_LUO_F_FLAGS;
+	ser->mode = luo->inode->i_mode & MEMFD_LUO_MODE;
+	ser->crc32c = memfd_luo_crc(ser);
+	return 0;
+}
+
+static void memfd_luo_unfreeze(struct liveupdate_file_op_args *args)
+{
+	struct memfd_luo *luo = args->private_data;
+
+	mutex_lock(&luo->lock);
+	WRITE_ONCE(luo->state, MEMFD_LUO_LIVE);
+	mutex_unlock(&luo->lock);
+	wake_up_all(&luo->thawed);
+}
+
+static bool memfd_luo_can_finish(struct liveupdate_file_op_args *args)
+{
+	return true;
+}
+
+/* Several open files can be of one memfd, which is preserved once only. */
+static unsigned long memfd_luo_get_id(struct file *file)
+{
+	return (unsigned long)file_inode(file);
+}
+
+static const struct liveupdate_file_ops memfd_luo_file_ops = {
+	.can_preserve	= memfd_luo_can_preserve,
+	.preserve	= memfd_luo_preserve,
+	.unpreserve	= memfd_luo_unpreserve,
+	.freeze		= memfd_luo_freeze,
+	.unfreeze	= memfd_luo_unfreeze,
+	.retrieve	= memfd_luo_retrieve,
+	.can_finish	= memfd_luo_can_finish,
+	.finish		= memfd_luo_finish,
+	.get_id		= memfd_luo_get_id,
+	.owner		= THIS_MODULE,
+};
+
+static struct liveupdate_file_handler memfd_luo_handler = {
+	.ops		= &memfd_luo_file_ops,
+	.compatible	= MEMFD_LUO_FH_COMPATIBLE,
+};
+
+static int __init memfd_luo_init(void)
+{
+	int err = liveupdate_register_file_handler(&memfd_luo_handler);
+
+	if (err && err != -EOPNOTSUPP)
+		pr_err("memfds cannot be preserved: registering \"%s\" failed with %d\n",
+		       MEMFD_LUO_FH_COMPATIBLE, err);
+	return err == -EOPNOTSUPP ? 0 : err;
+}
+late_initcall(memfd_luo_init);

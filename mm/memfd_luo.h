@@ -1,0 +1,87 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+#ifndef __MM_MEMFD_LUO_H
+#define __MM_MEMFD_LUO_H
+
+#include <linux/fcntl.h>
+#include <linux/kexec_handover.h>
+#include <linux/kho/abi/memfd.h>
+
+struct liveupdate_file_op_args;
+
+/* Names of memfds start so; only what follows is handed over. */
+#define MEMFD_LUO_PREFIX	"memfd:"
+
+/* Flags of an open file that mean the same in the next kernel. */
+#define MEMFD_LUO_F_FLAGS	(O_ACCMODE | O_APPEND | O_NONBLOCK | O_SYNC | \
+				 O_DIRECT | O_LARGEFILE | O_NOATIME)
+
+/*
+ * Permissions come back, set-id bits do not: the file belongs to whoever
+ * retrieves it.
+ */
+#define MEMFD_LUO_MODE		01777
+
+/* All seals that this kernel has; a new one is to be added here. */
+#define MEMFD_LUO_SEALS		(F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | \
+				 F_SEAL_WRITE | F_SEAL_FUTURE_WRITE |	     \
+				 F_SEAL_EXEC)
+
+/*
+ * Longest list of scattered folios: its length is written before its pfns, so
+ * it has to be known.
+ */
+#define MEMFD_LUO_LIST_MAX	80
+
+/*
+ * The extent that may still grow. A run has the pfn of its first folio, a list
+ * all of them; @tail_run of the list lie one after the other at its end.
+ */
+struct memfd_luo_extent {
+	u64 index;
+	u32 nr;
+	u16 order;
+	bool list;
+	u32 tail_run;
+	u64 pfns[MEMFD_LUO_LIST_MAX];
+};
+
+/*
+ * Writes the words of a preserved file: into the page of @ser while they fit,
+ * then all of them to @chain.
+ */
+struct memfd_luo_writer {
+	struct memfd_luo_ser *ser;
+	struct kho_chain chain;
+	bool chained;
+	int lost;		/* error of an append, never seen */
+	u64 nr_words;
+	u64 room;		/* words for which there is memory */
+	struct memfd_luo_extent open;
+};
+
+/* @nr folios of order @order at @pfn, one after the other, for page @index */
+struct memfd_luo_run {
+	u64 index;
+	u64 pfn;
+	u64 nr;
+	unsigned int order;
+};
+
+typedef int (*memfd_luo_run_fn)(const struct memfd_luo_run *run, void *ctx);
+
+u64 memfd_luo_inline_max(u16 name_len);
+u32 memfd_luo_crc(struct memfd_luo_ser *ser);
+
+void memfd_luo_writer_init(struct memfd_luo_writer *writer,
+			   struct memfd_luo_ser *ser);
+int memfd_luo_make_room(struct memfd_luo_writer *writer);
+void memfd_luo_record(struct memfd_luo_writer *writer, u64 index, u64 pfn,
+		      unsigned int order);
+int memfd_luo_seal_words(struct memfd_luo_writer *writer);
+int memfd_luo_each_run(struct memfd_luo_ser *ser, memfd_luo_run_fn fn,
+		       void *ctx);
+
+int memfd_luo_retrieve(struct liveupdate_file_op_args *args);
+void memfd_luo_finish(struct liveupdate_file_op_args *args);
+
+#endif /* __MM_MEMFD_LUO_H */
