@@ -21,9 +21,6 @@ BUILD=$(cd "$BUILD" && pwd)
 	OUT=$BUILD/$ARCH$FLAVOUR
 }
 export CCACHE_DIR=${CCACHE_DIR:-$BUILD/ccache}
-# Take dependencies from the compiler: no second run of the preprocessor, which
-# is a quarter of a cold build.
-export CCACHE_DEPEND=1
 export LC_ALL=C
 
 if [[ -t 1 ]]; then
