@@ -52,7 +52,7 @@ static void kho_unpreserve_chunks(struct kho_vmalloc_chunk *chunk,
 		unsigned int i;
 
 		kho_for_each_phys(chunk, i)
-			kho_unpreserve_pages(phys_to_page(chunk->phys[i]),
+			kho_unpreserve_pages(pfn_to_page(PHYS_PFN(chunk->phys[i])),
 					     1UL << order);
 		kho_unpreserve_free(chunk);
 		chunk = next;
