@@ -55,7 +55,6 @@ struct memfd_luo_writer {
 	bool chained;
 	int lost;		/* error of an append, never seen */
 	u64 nr_words;
-	u64 room;		/* words for which there is memory */
 	struct memfd_luo_extent open;
 };
 

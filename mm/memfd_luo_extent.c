@@ -98,8 +98,14 @@ void memfd_luo_writer_init(struct memfd_luo_writer *writer,
 			   struct memfd_luo_ser *ser)
 {
 	writer->ser = ser;
-	writer->room = memfd_luo_inline_max(ser->name_len);
 	kho_chain_init(&writer->chain, sizeof(u64));
+}
+
+/* Whether @nr more words go into the page of the description. */
+static bool memfd_luo_fits(struct memfd_luo_writer *writer, u64 nr)
+{
+	return writer->nr_words + nr <=
+	       memfd_luo_inline_max(writer->ser->name_len);
 }
 
 /**
@@ -110,22 +116,19 @@ void memfd_luo_writer_init(struct memfd_luo_writer *writer,
  * to the open extent, it takes no more than an extent of its own.
  *
  * Context: may sleep.
- * Return: 0, or an error of kho_chain_resize().
+ * Return: 0, or an error of kho_chain_reserve().
  */
 int memfd_luo_make_room(struct memfd_luo_writer *writer)
 {
-	u64 need = writer->nr_words + memfd_luo_open_words(writer) +
-		   MEMFD_LUO_EXTENT_WORDS;
-	int err;
+	u64 more = memfd_luo_open_words(writer) + MEMFD_LUO_EXTENT_WORDS;
 
-	if (need <= writer->room)
-		return 0;
-
-	err = kho_chain_resize(&writer->chain, need);
-	if (!err)
-		writer->room = (u64)writer->chain.nr_pages *
-			       writer->chain.per_page;
-	return err;
+	if (!writer->chained) {
+		if (memfd_luo_fits(writer, more))
+			return 0;
+		/* What is in the page has to move. */
+		more += writer->nr_words;
+	}
+	return kho_chain_reserve(&writer->chain, more);
 }
 
 static void memfd_luo_append(struct memfd_luo_writer *writer, const u64 *words,
@@ -143,9 +146,7 @@ static void memfd_luo_write(struct memfd_luo_writer *writer, const u64 *words,
 {
 	u64 *inlined = memfd_luo_inline_words(writer->ser);
 
-	if (!writer->chained &&
-	    writer->nr_words + nr >
-	    memfd_luo_inline_max(writer->ser->name_len)) {
+	if (!writer->chained && !memfd_luo_fits(writer, nr)) {
 		memfd_luo_append(writer, inlined, writer->nr_words);
 		writer->chained = true;
 	}
@@ -262,10 +263,9 @@ int memfd_luo_seal_words(struct memfd_luo_writer *writer)
 	if (writer->lost)
 		return writer->lost;
 
+	kho_chain_trim(&writer->chain);
 	writer->ser->nr_words = writer->nr_words;
-	writer->ser->words = 0;
-	if (writer->chained)
-		writer->ser->words = kho_chain_seal(&writer->chain);
+	writer->ser->words = kho_chain_seal(&writer->chain);
 	return 0;
 }
 

@@ -82,6 +82,8 @@ void kho_release(void);
 
 void kho_chain_init(struct kho_chain *chain, u32 entry_size);
 int kho_chain_resize(struct kho_chain *chain, unsigned long nr_entries);
+int kho_chain_reserve(struct kho_chain *chain, unsigned long nr_entries);
+void kho_chain_trim(struct kho_chain *chain);
 void kho_chain_rewind(struct kho_chain *chain);
 int kho_chain_append(struct kho_chain *chain, const void *entry);
 u64 kho_chain_seal(struct kho_chain *chain);

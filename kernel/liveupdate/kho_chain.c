@@ -14,7 +14,9 @@
  *
  * A list grows by a page at a time, so there is no limit to its length. It can
  * be filled in two ways. Entries that are known when they are made are appended
- * (kho_chain_append()); a page is summed when it is full. For entries that are
+ * (kho_chain_append()); a page is summed when it is full. Where that may not
+ * fail, kho_chain_reserve() goes before it; kho_chain_trim() then comes before
+ * kho_chain_seal(), since a chain has no empty pages. For entries that are
  * known at the reboot only, kho_chain_resize() makes room when the things that
  * they describe are made; then kho_chain_rewind(), kho_chain_append() and
  * kho_chain_seal() allocate nothing.
@@ -123,6 +125,69 @@ int kho_chain_resize(struct kho_chain *chain, unsigned long nr_entries)
 	return 0;
 }
 EXPORT_SYMBOL_GPL(kho_chain_resize);
+
+/**
+ * kho_chain_reserve - have memory for more entries
+ * @chain:      the chain; its entries stay
+ * @nr_entries: entries that are going to be appended
+ *
+ * Context: may sleep; the caller serializes.
+ * Return: 0, the next @nr_entries can be appended without allocating; or an
+ * error of kho_alloc_preserve().
+ */
+int kho_chain_reserve(struct kho_chain *chain, unsigned long nr_entries)
+{
+	struct kho_chain_page *tail, *page;
+	unsigned long room;
+
+	if (!chain->tail && nr_entries) {
+		int err = kho_chain_push_page(chain);
+
+		if (err)
+			return err;
+	}
+
+	tail = chain->tail;
+	room = tail ? chain->per_page - tail->count : 0;
+	for (page = tail; page && page->next; page = kho_chain_page_next(page))
+		room += chain->per_page;
+
+	/* Their order does not matter, and the page is not summed yet. */
+	for (; room < nr_entries; room += chain->per_page) {
+		page = kho_alloc_preserve(PAGE_SIZE);
+		if (IS_ERR(page))
+			return PTR_ERR(page);
+		page->next = tail->next;
+		tail->next = virt_to_phys(page);
+		chain->nr_pages++;
+	}
+	return 0;
+}
+EXPORT_SYMBOL_GPL(kho_chain_reserve);
+
+/**
+ * kho_chain_trim - give back the memory that no entry has needed
+ * @chain: the chain; its entries stay
+ *
+ * Context: may sleep; allocates nothing; the caller serializes.
+ */
+void kho_chain_trim(struct kho_chain *chain)
+{
+	struct kho_chain_page *tail = chain->tail, *page;
+
+	if (tail && !tail->count) {
+		/* The first: others are entered with an entry. */
+		kho_chain_destroy(chain);
+		return;
+	}
+	while (tail && tail->next) {
+		page = kho_chain_page_next(tail);
+		tail->next = page->next;
+		chain->nr_pages--;
+		kho_unpreserve_free(page);
+	}
+}
+EXPORT_SYMBOL_GPL(kho_chain_trim);
 
 /**
  * kho_chain_rewind - drop all entries, keep the pages
