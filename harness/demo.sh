@@ -8,7 +8,7 @@
 # shellcheck source=lib.sh
 . "$(dirname "$0")/lib.sh"
 
-NAME=demo
+NAME=live-demo
 
 # Lines as they come, until the guest has ended.
 show()

@@ -28,7 +28,7 @@
 . "$(dirname "$0")/lib.sh"
 
 LIST=$TOP/tools/testing/selftests/liveupdate/qemu-tests.list
-RESULTS=$BUILD/results$FLAVOUR
+RESULTS=$BUILD/results$FLAVOUR/$$	# of this run: there may be another
 GUESTS=${GUESTS:-2}
 PATTERN=${1:-${T:-}}
 
@@ -105,10 +105,13 @@ guest()
 	local name=${field[name]}$FLAVOUR start rc=0 ok not_ok skipped why
 	local log=$LOGS/$name.log out=$LOGS/$name.out
 
+	# Another run may have this guest under way, with the same logs.
+	exec 8>"$(dirname "$RESULTS")/$name.lock"
+	flock 8
 	start=$(now)
 	"$TOP/harness/vm.sh" -m "${field[mem]}" -s "${field[smp]}" -t "${field[timeout]}" \
 		-q "${field[qemu]}" -l "$name" "lu.test=${field[test]}" "${field[cmdline]}" \
-		>"$LOGS/$name.qemu" 2>&1 || rc=$?
+		>"$LOGS/$name.qemu" 2>&1 8>&- || rc=$?
 	touch "$log" "$out"
 	sed -i 's/\r//g' "$log" "$out"
 	skipped=$(count '^ok .*# SKIP' "$out")
@@ -174,7 +177,8 @@ summary()
 	done
 	[[ $skipped -eq 0 ]] || say "$skipped tests were skipped"
 	done_step "all guests"
-	echo "$passed passed, $failed failed" | tee "$RESULTS/summary.txt"
+	rm -rf "$RESULTS"
+	echo "$passed passed, $failed failed" | tee "$BUILD/results$FLAVOUR/summary"
 	[[ $failed -eq 0 ]]
 }
 
@@ -182,8 +186,8 @@ main()
 {
 	[[ -e $LIST ]] || die "no $LIST"
 	"$TOP/harness/accel.sh" >/dev/null
-	rm -rf "$RESULTS"
 	mkdir -p "$RESULTS"
+	rm -f "$BUILD/results$FLAVOUR/summary"
 	step "run guests, $GUESTS at a time ($("$TOP/harness/accel.sh"))"
 	run_all
 	summary || { trap - ERR; exit 1; }
