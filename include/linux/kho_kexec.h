@@ -13,7 +13,8 @@ struct resource;
 
 #ifdef CONFIG_KEXEC_HANDOVER
 
-int kho_fill_kimage(struct kimage *image);
+void kho_fill_kimage(struct kimage *image);
+const void *kho_scratch_array(size_t *size);
 bool kho_locate_mem_hole(struct kexec_buf *kbuf,
 			 int (*func)(struct resource *, void *), int *ret);
 int kho_kexec_check(const struct kimage *image);
@@ -21,9 +22,12 @@ void kho_kexec_seal(const struct kimage *image);
 
 #else
 
-static inline int kho_fill_kimage(struct kimage *image)
+static inline void kho_fill_kimage(struct kimage *image) { }
+
+static inline const void *kho_scratch_array(size_t *size)
 {
-	return 0;
+	*size = 0;
+	return NULL;
 }
 
 static inline bool

@@ -309,18 +309,20 @@ static bool __init kho_area_is_empty(phys_addr_t start, phys_addr_t size)
 	return find_next_bit(kho_blocks, end, block) >= end;
 }
 
-static phys_addr_t __init kho_open_areas(phys_addr_t size, unsigned int max)
+/* Areas that lie in an empty one of @within bytes are open already. */
+static void __init kho_open_areas(phys_addr_t size, phys_addr_t within,
+				  unsigned int max)
 {
-	phys_addr_t end = PFN_PHYS(max_pfn), opened = 0, start;
+	phys_addr_t end = PFN_PHYS(max_pfn), start;
 
 	for (start = 0; start < end && max; start += size) {
-		if (!kho_area_is_empty(start, size))
+		if (!kho_area_is_empty(start, size) ||
+		    (within && kho_area_is_empty(round_down(start, within),
+						 within)))
 			continue;
 		memblock_mark_kho_open(start, size);
-		opened += size;
 		max--;
 	}
-	return opened;
 }
 
 /*
@@ -329,8 +331,8 @@ static phys_addr_t __init kho_open_areas(phys_addr_t size, unsigned int max)
  */
 static void __init kho_open_memory(void)
 {
-	kho_open_areas(KHO_OPEN_COARSE, UINT_MAX);
-	kho_open_areas(KHO_OPEN_FINE, KHO_OPEN_FINE_MAX);
+	kho_open_areas(KHO_OPEN_COARSE, 0, UINT_MAX);
+	kho_open_areas(KHO_OPEN_FINE, KHO_OPEN_COARSE, KHO_OPEN_FINE_MAX);
 }
 
 static const void *__init kho_fdt_prop(const void *fdt, int node,

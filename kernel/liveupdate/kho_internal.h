@@ -53,7 +53,7 @@ phys_addr_t kho_map_root(void);
 int kho_map_set(unsigned long pfn, unsigned long nr, unsigned int order);
 bool kho_map_clear(unsigned long pfn, unsigned long nr, unsigned int order);
 bool kho_map_test(unsigned long pfn, unsigned long nr, unsigned int order);
-int kho_map_take_order(unsigned long pfn);
+int kho_map_take_order(unsigned long pfn, unsigned int max);
 bool kho_map_take(unsigned long pfn, unsigned int order);
 void kho_map_count(unsigned long nr_by_order[KHO_MAP_MAX_ORDER + 1]);
 void kho_map_sum(struct kho_map_sum *sum);

@@ -52,40 +52,34 @@ static bool kho_is_for(const struct kimage *image)
 }
 
 /**
- * kho_fill_kimage - prepare an image for the handover
+ * kho_fill_kimage - note in an image what it is handed
  * @image: the image, loaded with kexec_file_load(2)
  *
- * Adds the array of scratch areas as a segment. An image for a crash is left
- * alone: it boots in memory of its own, and the handover is off there.
+ * An image for a crash is left alone: it boots in memory of its own, and the
+ * handover is off there.
  *
- * Context: with the kexec lock, before the image's other segments are placed.
- * Return: 0, or the error of kexec_add_buffer().
+ * Context: with the kexec lock, before the image's segments are placed.
  */
-int kho_fill_kimage(struct kimage *image)
+void kho_fill_kimage(struct kimage *image)
 {
-	struct kexec_buf kbuf = {
-		.image = image,
-		.buffer = kho_scratch,
-		.bufsz = kho_scratch_cnt * sizeof(*kho_scratch),
-		.mem = KEXEC_BUF_MEM_UNKNOWN,
-		.buf_align = PAGE_SIZE,
-		.buf_max = ULONG_MAX,
-		.top_down = true,
-	};
-	int err;
+	if (kho_is_for(image))
+		image->kho_fdt = virt_to_phys(kho_out_fdt);
+}
 
-	if (!kho_is_for(image))
-		return 0;
-
-	kbuf.memsz = kbuf.bufsz;
-	err = kexec_add_buffer(&kbuf);
-	if (err)
-		return err;
-
-	image->kho.fdt = virt_to_phys(kho_out_fdt);
-	image->kho.scratch = kbuf.mem;
-	image->kho.scratch_size = kbuf.bufsz;
-	return 0;
+/**
+ * kho_scratch_array - the array of scratch areas, for an image's boot data
+ * @size: set to its size in bytes, 0 while the handover is off
+ *
+ * The architecture puts a copy where neither the decompressor nor the early
+ * boot writes.
+ *
+ * Context: any.
+ * Return: the array.
+ */
+const void *kho_scratch_array(size_t *size)
+{
+	*size = kho_out_fdt ? kho_scratch_cnt * sizeof(*kho_scratch) : 0;
+	return kho_scratch;
 }
 
 /**
@@ -133,7 +127,7 @@ bool kho_locate_mem_hole(struct kexec_buf *kbuf,
  */
 int kho_kexec_check(const struct kimage *image)
 {
-	if (!atomic_read(&kho_holders) || image->kho.fdt)
+	if (!atomic_read(&kho_holders) || image->kho_fdt)
 		return 0;
 
 	pr_err("there is state to hand over, but the image was loaded with kexec_load(2), which may place it anywhere; load it with kexec_file_load(2) (kexec -s -l)\n");
@@ -167,7 +161,7 @@ void kho_kexec_seal(const struct kimage *image)
 {
 	struct kho_map_sum sum;
 
-	if (!image->kho.fdt)
+	if (!image->kho_fdt)
 		return;
 
 	kho_map_sum(&sum);

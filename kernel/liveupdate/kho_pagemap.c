@@ -323,11 +323,12 @@ bool kho_map_take(unsigned long pfn, unsigned int order)
 /**
  * kho_map_take_order - take the block that begins at a page out of the map
  * @pfn: the page
+ * @max: largest order that the caller can use
  *
  * Context: may sleep, takes kho_map_lock.
- * Return: the block's order, or -ENOENT if none begins there.
+ * Return: the block's order, or -ENOENT if none up to @max begins there.
  */
-int kho_map_take_order(unsigned long pfn)
+int kho_map_take_order(unsigned long pfn, unsigned int max)
 {
 	unsigned int order;
 
@@ -336,7 +337,8 @@ int kho_map_take_order(unsigned long pfn)
 
 	guard(mutex)(&kho_map_lock);
 
-	for (order = 0; order <= __ffs(pfn); order++) {
+	max = min_t(unsigned int, max, __ffs(pfn));
+	for (order = 0; order <= max; order++) {
 		if (__kho_map_test_one(pfn, order)) {
 			__kho_map_clear(pfn, 1, order);
 			return order;

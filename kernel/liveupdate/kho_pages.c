@@ -248,7 +248,7 @@ struct folio *kho_restore_folio(phys_addr_t phys)
 	if (!page)
 		return NULL;
 
-	order = kho_map_take_order(PHYS_PFN(phys));
+	order = kho_map_take_order(PHYS_PFN(phys), MAX_PAGE_ORDER);
 	if (order < 0)
 		return NULL;
 
