@@ -86,17 +86,27 @@ int lu_write_file(const char *path, const char *text)
 	return err;
 }
 
-/* Free memory; caches of the kernel's are emptied first. */
-long lu_free_kib(void)
+static long meminfo_kib(const char *key)
 {
 	char buf[4096], *line;
 
-	lu_write_file("/proc/sys/vm/drop_caches", "3");
-	lu_write_file("/proc/sys/vm/stat_refresh", "1");
 	if (read_file("/proc/meminfo", buf, sizeof(buf)) < 0)
 		return -1;
-	line = strstr(buf, "MemFree:");
-	return line ? atol(line + strlen("MemFree:")) : -1;
+	line = strstr(buf, key);
+	return line ? atol(line + strlen(key)) : -1;
+}
+
+/* Free memory; caches of the kernel's are emptied first. */
+long lu_free_kib(void)
+{
+	lu_write_file("/proc/sys/vm/drop_caches", "3");
+	lu_write_file("/proc/sys/vm/stat_refresh", "1");
+	return meminfo_kib("MemFree:");
+}
+
+long lu_swap_free_kib(void)
+{
+	return meminfo_kib("SwapFree:");
 }
 
 /* Memory is freed after a grace period now and then: give it some time. */

@@ -47,6 +47,7 @@ bool lu_same_file(int a, int b);
 int lu_count_fds(void);
 int lu_fd_link(int fd, char *buf, size_t len);
 long lu_free_kib(void);
+long lu_swap_free_kib(void);
 bool lu_await_free_kib(long want);
 int lu_log_lines(const char *what, int level);
 int lu_write_file(const char *path, const char *text);

@@ -79,8 +79,9 @@ static void run(struct __test_metadata *_metadata, FIXTURE_DATA(corrupt) * self,
 }
 
 /*
- * Where things are follows from the format: the FDTs have their properties
- * from byte 56 on, a chain page its entries from byte 16 on.
+ * Where things are: in an FDT that was edited (the root) the first property's
+ * value is at byte 76, in one that was written in one go (LUO's) at byte 84; a
+ * chain page has its entries from byte 16 on.
  */
 TEST_F_TIMEOUT(corrupt, check_magic, LU_TIMEOUT)
 {
@@ -139,22 +140,22 @@ TEST_F_TIMEOUT(corrupt, subtree_length, LU_TIMEOUT)
 
 TEST_F_TIMEOUT(corrupt, luo_compatible, LU_TIMEOUT)
 {
-	run(_metadata, self, "blob luo-fdt 76");
+	run(_metadata, self, "blob luo-fdt 84");
 }
 
 TEST_F_TIMEOUT(corrupt, sessions_compatible, LU_TIMEOUT)
 {
-	run(_metadata, self, "blob luo-fdt 136");
+	run(_metadata, self, "blob luo-fdt 144");
 }
 
 TEST_F_TIMEOUT(corrupt, sessions_misaligned, LU_TIMEOUT)
 {
-	run(_metadata, self, "blob luo-fdt 164");
+	run(_metadata, self, "blob luo-fdt 172");
 }
 
 TEST_F_TIMEOUT(corrupt, sessions_address, LU_TIMEOUT)
 {
-	run(_metadata, self, "blob luo-fdt 169");
+	run(_metadata, self, "blob luo-fdt 177");
 }
 
 TEST_F_TIMEOUT(corrupt, sessions_next, LU_TIMEOUT)

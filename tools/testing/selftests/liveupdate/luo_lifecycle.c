@@ -378,6 +378,53 @@ LIFECYCLE(retrieved_file_is_freed)
 	EXPECT_TRUE(lu_await_free_kib(before + kib * 15 / 16));
 }
 
+/* Makes and drops a session over and over; says so after the first time. */
+static void restless(int dev, int report)
+{
+	int session, n;
+
+	for (n = 0;; n++) {
+		session = preserve_one(dev, "restless", 1, 16 * LU_PAGE, 3);
+		if (session < 0)
+			_exit(1);
+		close(session);
+		if (!n && write(report, "y", 1) != 1)
+			_exit(1);
+	}
+}
+
+/* Requests that go on while the reboot begins come before it, or not at all. */
+LIFECYCLE(requests_until_the_jump)
+{
+	int session, pair[2];
+	char byte;
+	pid_t pid;
+
+	if (self->stage == 1) {
+		ASSERT_EQ(0, socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair));
+		ASSERT_LE(0, preserve_one(self->dev, "steady", 1, LU_MIB, 1));
+		ASSERT_EQ(0, lu_load(2, NULL));
+		pid = fork();
+		ASSERT_LE(0, pid);
+		if (!pid)
+			restless(self->dev, pair[1]);
+		ASSERT_EQ(1, read(pair[0], &byte, 1));
+		LU_JUMP();
+	}
+	session = lu_retrieve(self->dev, "steady");
+	ASSERT_LE(0, session);
+	EXPECT_LE(0, retrieve_one(session, 1, LU_MIB, 1));
+	EXPECT_EQ(0, lu_finish(session));
+	session = lu_retrieve(self->dev, "restless");
+	if (session == -ENOENT)
+		return;
+	/* A session without its file, or with all of it. */
+	ASSERT_LE(0, session);
+	if (lu_retrieve_fd(session, 1) != -ENOENT)
+		EXPECT_LE(0, retrieve_one(session, 1, 16 * LU_PAGE, 3));
+	EXPECT_EQ(0, lu_finish(session));
+}
+
 /*
  * The way an init system does it: image first, its own session last, with the
  * list of what it keeps as a sealed file under token 0; it closes the device

@@ -5,6 +5,7 @@
  */
 #include <sys/random.h>
 #include <sys/stat.h>
+#include <sys/swap.h>
 
 #include "lu_harness.h"
 
@@ -336,6 +337,91 @@ LIFECYCLE(large_folios)
 	EXPECT_EQ(0, finish(self));
 	EXPECT_EQ(0, ftruncate(fd, HUGE + LU_PAGE));
 	EXPECT_EQ(0, lu_check(fd, 0, HUGE + LU_PAGE, 1));
+}
+
+/*
+ * Pages that appear after preserve, each in a way of its own; 16 pages apart.
+ * A page that was only read is there, too, and zero.
+ */
+LIFECYCLE(late_pages)
+{
+	const size_t step = 16 * LU_PAGE, size = 8 * step;
+	char *map, word[8];
+	int fd, i;
+
+	if (self->stage == 1) {
+		fd = memfd_create("late", MFD_CLOEXEC);
+		ASSERT_LE(0, fd);
+		ASSERT_EQ(0, ftruncate(fd, size));
+		ASSERT_EQ(0, lu_preserve(self->session, fd, 1));
+		map = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+		ASSERT_NE(MAP_FAILED, map);
+		/* 0: a fault for reading */
+		ASSERT_EQ(0, madvise(map, LU_PAGE, MADV_POPULATE_READ));
+		/* 1: one for writing */
+		lu_fill_mem(map + step, step, LU_PAGE, 1);
+		/* 2: a page by write(2); 3: some of a page */
+		ASSERT_EQ(0, lu_fill(fd, 2 * step, LU_PAGE, 2));
+		ASSERT_EQ(0, lu_fill(fd, 3 * step + 8, 80, 3));
+		/* 4: many at once */
+		ASSERT_EQ(0, madvise(map + 4 * step, step, MADV_POPULATE_WRITE));
+		/* 5: from the other side of a fork */
+		if (!fork()) {
+			lu_fill_mem(map + 5 * step, 5 * step, LU_PAGE, 5);
+			_exit(0);
+		}
+		ASSERT_LT(0, wait(NULL));
+		/* 6: nothing; 7: the last byte */
+		ASSERT_EQ(1, pwrite(fd, "7", 1, size - 1));
+		LU_KEXEC(2);
+	}
+	fd = lu_retrieve_fd(self->session, 1);
+	ASSERT_LE(0, fd);
+	EXPECT_EQ(0, lu_check_zero(fd, 0, step));
+	for (i = 1; i < 6; i += i == 2 ? 3 : 1)
+		EXPECT_EQ(0, lu_check(fd, i * step, LU_PAGE, i));
+	EXPECT_EQ(0, lu_check_zero(fd, 3 * step, 8));
+	EXPECT_EQ(0, lu_check(fd, 3 * step + 8, 80, 3));
+	EXPECT_EQ(0, lu_check_zero(fd, 3 * step + 88, LU_PAGE - 88));
+	EXPECT_EQ(0, lu_check_zero(fd, 4 * step, step));
+	EXPECT_EQ(0, lu_check_zero(fd, 6 * step, step));
+	EXPECT_EQ(8, pread(fd, word, 8, size - 8));
+	EXPECT_EQ(0, memcmp(word, "\0\0\0\0\0\0\0007", 8));
+	/* Pages 0, 1, 2, 3, 5, the last, and those of 4. */
+	EXPECT_EQ((blkcnt_t)(22 * LU_PAGE / 512), lu_blocks(fd));
+}
+
+/* What was swapped out comes in again to be preserved. */
+LIFECYCLE(swapped_out)
+{
+	static char * const mkswap[] = { "mkswap", "/dev/ram0", NULL };
+	const size_t size = 2 * LU_MIB;
+	long before;
+	char *map;
+	int fd;
+
+	if (self->stage == 1) {
+		if (lu_run(mkswap) || swapon("/dev/ram0", 0))
+			SKIP(return, "no swap on /dev/ram0");
+		fd = lu_memfd("swapped", size, 1);
+		ASSERT_LE(0, fd);
+		map = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+		ASSERT_NE(MAP_FAILED, map);
+		/* Only what is mapped is paged out. */
+		ASSERT_EQ(0, madvise(map, size, MADV_POPULATE_READ));
+		before = lu_swap_free_kib();
+		ASSERT_EQ(0, madvise(map, size, MADV_PAGEOUT));
+		/* Much of it, at least, is out. */
+		ASSERT_GT(before - (long)(size / LU_KIB / 2), lu_swap_free_kib());
+		ASSERT_EQ(0, lu_preserve(self->session, fd, 1));
+		/* And does not leave again. */
+		madvise(map, size, MADV_PAGEOUT);
+		LU_KEXEC(2);
+	}
+	fd = lu_retrieve_fd(self->session, 1);
+	ASSERT_LE(0, fd);
+	EXPECT_EQ(0, lu_check(fd, 0, size, 1));
+	EXPECT_EQ((blkcnt_t)(size / 512), lu_blocks(fd));
 }
 
 /* Reserved with fallocate(2), never written: zeroes, but no holes. */

@@ -134,6 +134,52 @@ TEST_F(session, name_is_free_after_close)
 	}
 }
 
+/* Tries to get the name when @start ends, and says whether it did. */
+static void runner(int dev, int start, int result)
+{
+	char byte;
+
+	while (read(start, &byte, 1) > 0)
+		;
+	byte = lu_create(dev, "name") >= 0;
+	if (write(result, &byte, 1) == 1)
+		pause();
+	_exit(1);
+}
+
+/* Of all who want a name at once, one gets it. */
+TEST_F(session, race_for_a_name)
+{
+	enum { RUNNERS = 4, ROUNDS = 50 };
+	int start[2], result[2], round, won, i;
+	pid_t pids[RUNNERS];
+	char byte;
+
+	ASSERT_EQ(0, pipe2(result, O_CLOEXEC));
+	for (round = 0; round < ROUNDS; round++) {
+		ASSERT_EQ(0, pipe2(start, O_CLOEXEC));
+		for (i = 0; i < RUNNERS; i++) {
+			pids[i] = fork();
+			ASSERT_LE(0, pids[i]);
+			if (!pids[i]) {
+				close(start[1]);
+				runner(self->dev, start[0], result[1]);
+			}
+		}
+		close(start[0]);
+		close(start[1]);
+		for (i = 0, won = 0; i < RUNNERS; i++) {
+			ASSERT_EQ(1, read(result[0], &byte, 1));
+			won += byte;
+		}
+		EXPECT_EQ(1, won);
+		for (i = 0; i < RUNNERS; i++) {
+			kill(pids[i], SIGKILL);
+			ASSERT_EQ(pids[i], waitpid(pids[i], NULL, 0));
+		}
+	}
+}
+
 TEST_F(session, get_name_at_any_time)
 {
 	int fd = lu_create(self->dev, "name"), memfd = lu_memfd("m", LU_PAGE, 1);

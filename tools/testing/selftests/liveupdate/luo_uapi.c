@@ -7,6 +7,7 @@
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/ioctl.h>
+#include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -315,6 +316,22 @@ TEST_F(luo, result_that_cannot_be_written)
 	fill_request(&requests[5], -1, arg);
 	ASSERT_EQ(0, mprotect(arg, LU_PAGE, PROT_READ));
 	EXPECT_EQ(-EFAULT, request(self->session, LIVEUPDATE_SESSION_GET_NAME, arg));
+}
+
+TEST_F(luo, no_descriptor_left)
+{
+	struct rlimit old, none = {};
+	int session;
+
+	ASSERT_EQ(0, getrlimit(RLIMIT_NOFILE, &old));
+	none.rlim_max = old.rlim_max;
+	ASSERT_EQ(0, setrlimit(RLIMIT_NOFILE, &none));
+	EXPECT_EQ(-EMFILE, lu_create(self->dev, "none"));
+	ASSERT_EQ(0, setrlimit(RLIMIT_NOFILE, &old));
+	EXPECT_EQ(self->fds, lu_count_fds());
+	session = lu_create(self->dev, "none");
+	EXPECT_LE(0, session);
+	close(session);
 }
 
 TEST_F(luo, preserve_writes_nothing_back)
