@@ -220,20 +220,19 @@ struct memfd_luo_fill {
 	int err;
 };
 
-/* Put a folio into the file; takes it in any case. */
+/* Put a folio into the file; takes it in any case. MEMFD_LUO_GONE or 0. */
 static int memfd_luo_fill_folio(struct memfd_luo_fill *fill,
 				struct folio *folio, u64 index)
 {
 	u64 nr_pages = folio_nr_pages(folio);
-	int err;
 
 	memfd_luo_unreserve(fill->objcg, nr_pages);
 	fill->reserved -= nr_pages;
 
-	err = shmem_add_restored_folio(fill->inode, folio, index);
-	if (!err)
-		fill->accounted -= nr_pages;
-	return err;
+	if (shmem_add_restored_folio(fill->inode, folio, index))
+		return MEMFD_LUO_GONE;
+	fill->accounted -= nr_pages;
+	return 0;
 }
 
 /* Does not stop in the middle: after an error, what remains is freed. */
@@ -244,20 +243,18 @@ static int memfd_luo_fill_run(const struct memfd_luo_run *run, void *ctx)
 	u64 i;
 
 	for (i = 0; i < run->nr; i++) {
-		u64 pfn = run->pfn + (i << run->order);
+		u64 offset = i << run->order;
 
 		/* One that is named twice is not preserved any more. */
-		folio = NULL;
-		if (kho_is_preserved_run(pfn, 1, run->order))
-			folio = kho_restore_folio(PFN_PHYS(pfn));
+		folio = kho_restore_folio(PFN_PHYS(run->pfn + offset));
+		if (!folio || folio_order(folio) != run->order)
+			fill->err = MEMFD_LUO_GONE;
 
-		if (!folio)
-			fill->err = MEMFD_LUO_GONE;
-		else if (fill->err)
+		if (!fill->err)
+			fill->err = memfd_luo_fill_folio(fill, folio,
+							 run->index + offset);
+		else if (folio)
 			folio_put(folio);
-		else if (memfd_luo_fill_folio(fill, folio, run->index +
-					      (i << run->order)))
-			fill->err = MEMFD_LUO_GONE;
 		cond_resched();
 	}
 	return 0;
