@@ -77,6 +77,7 @@ int kho_add_subtree(const char *name, void *blob, size_t size);
 void kho_remove_subtree(void *blob);
 int kho_retrieve_subtree(const char *name, phys_addr_t *phys, size_t *size);
 
+void kho_require(const char *what, bool is_switch);
 void kho_hold(void);
 void kho_release(void);
 

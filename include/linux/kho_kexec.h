@@ -7,6 +7,22 @@
 
 #include <linux/types.h>
 
+/**
+ * enum kho_verdict - whether an image can take the handover
+ * @KHO_IMAGE_UNKNOWN:      it does not say
+ * @KHO_IMAGE_FIT:          it can
+ * @KHO_IMAGE_WITHOUT:      it knows nothing of Kexec Handover
+ * @KHO_IMAGE_SWITCHED_OFF: it would be switched off
+ * @KHO_IMAGE_FORMAT:       it reads other layouts only
+ */
+enum kho_verdict {
+	KHO_IMAGE_UNKNOWN,
+	KHO_IMAGE_FIT,
+	KHO_IMAGE_WITHOUT,
+	KHO_IMAGE_SWITCHED_OFF,
+	KHO_IMAGE_FORMAT,
+};
+
 struct kexec_buf;
 struct kimage;
 struct resource;
@@ -17,6 +33,8 @@ void kho_fill_kimage(struct kimage *image);
 const void *kho_scratch_array(size_t *size);
 bool kho_locate_mem_hole(struct kexec_buf *kbuf,
 			 int (*func)(struct resource *, void *), int *ret);
+void kho_judge_image(struct kimage *image, bool knows_kho, const char *list,
+		     size_t len);
 int kho_kexec_check(const struct kimage *image);
 void kho_kexec_seal(const struct kimage *image);
 
@@ -36,6 +54,9 @@ kho_locate_mem_hole(struct kexec_buf *kbuf,
 {
 	return false;
 }
+
+static inline void kho_judge_image(struct kimage *image, bool knows_kho,
+				   const char *list, size_t len) { }
 
 static inline int kho_kexec_check(const struct kimage *image)
 {

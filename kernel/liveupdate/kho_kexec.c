@@ -3,6 +3,19 @@
  * Kexec Handover: the next image, from loading it to the jump.
  */
 
+/**
+ * DOC: The next image
+ *
+ * A kernel that does not know Kexec Handover, that is started without it, or
+ * that reads an older layout frees and overwrites everything that is handed to
+ * it. So an image is asked before it is started: its architecture finds the
+ * list of strings in it that says what it reads and what its switches are
+ * without a command line, and that is held against what users of the handover
+ * said they need (kho_require()). The verdict is kept with the image. It counts
+ * while somebody has state to lose (kho_hold()): then loading an unfit image
+ * fails, and so does the reboot into one that was loaded before.
+ */
+
 #define pr_fmt(fmt) "KHO: " fmt
 
 #include <linux/atomic.h>
@@ -11,12 +24,35 @@
 #include <linux/ioport.h>
 #include <linux/kexec.h>
 #include <linux/kho_kexec.h>
+#include <linux/kstrtox.h>
 #include <linux/mm.h>
+#include <linux/moduleparam.h>
+#include <linux/string.h>
 
 #include "kho_internal.h"
 
 /* How many there are who would lose state. */
 static atomic_t kho_holders = ATOMIC_INIT(0);
+
+/* What the next kernel must read and have switched on. Fixed after boot. */
+struct kho_need {
+	const char *what;
+	bool is_switch;
+};
+
+static struct kho_need kho_needs[8] __ro_after_init = {
+	{ KHO_FDT_COMPATIBLE, false },
+	{ KHO_IMAGE_SWITCH, true },
+};
+static unsigned int kho_nr_needs __ro_after_init = 2;
+
+/* liveupdate.allow_unknown_image= */
+static bool kho_allow_unknown_image;
+#undef MODULE_PARAM_PREFIX
+#define MODULE_PARAM_PREFIX "liveupdate."
+module_param_named(allow_unknown_image, kho_allow_unknown_image, bool, 0644);
+MODULE_PARM_DESC(allow_unknown_image,
+		 "hand state over to images that do not say what they read");
 
 /* Checksums for the next kernel, preserved; filled in at the jump. */
 static struct kho_check_ser *kho_check;
@@ -119,18 +155,148 @@ bool kho_locate_mem_hole(struct kexec_buf *kbuf,
 }
 
 /**
- * kho_kexec_check - whether an image may be started
+ * kho_require - say what the next kernel needs to take one's state
+ * @what: a compatible string that it must read, or with @is_switch a switch
+ *        that must be on
+ * @is_switch: @what is a switch on the command line
+ *
+ * Context: before any image can be loaded; @what must stay.
+ */
+void __init kho_require(const char *what, bool is_switch)
+{
+	if (WARN_ON(kho_nr_needs == ARRAY_SIZE(kho_needs)))
+		return;
+	kho_needs[kho_nr_needs++] = (struct kho_need) { what, is_switch };
+}
+
+/* The string after @s in an image's list, %NULL after the last. */
+static const char *kho_next_string(const char *s, const char *end)
+{
+	s += strnlen(s, end - s) + 1;
+	return s < end ? s : NULL;
+}
+
+/* Value of a switch on a command line: 1, 0, or -1 if it is not there. */
+static int kho_cmdline_switch(const char *cmdline, const char *name)
+{
+	size_t len = strlen(name);
+	const char *arg;
+	int on = -1;
+	bool val;
+
+	for (arg = cmdline; arg && *arg; arg += strcspn(arg, " ")) {
+		arg += strspn(arg, " ");
+		/* What comes behind is for init. */
+		if (!strncmp(arg, "--", 2) && (!arg[2] || arg[2] == ' '))
+			break;
+		if (!strncmp(arg, name, len) && arg[len] == '=' &&
+		    !kstrtobool(arg + len + 1, &val))
+			on = val;
+	}
+	return on;
+}
+
+static bool kho_image_meets(const struct kho_need *need, const char *list,
+			    const char *end, const char *cmdline)
+{
+	const char *s;
+	int on = -1;
+
+	if (need->is_switch) {
+		on = kho_cmdline_switch(cmdline, need->what);
+		if (on >= 0)
+			return on;
+	}
+	for (s = list; s; s = kho_next_string(s, end)) {
+		if (need->is_switch)
+			on = max(on, kho_cmdline_switch(s, need->what));
+		else if (!strcmp(s, need->what))
+			return true;
+	}
+	return on > 0;
+}
+
+/**
+ * kho_judge_image - find out whether an image can take the handover
+ * @image: the image, loaded with kexec_file_load(2)
+ * @knows_kho: it knows that there is such a thing
+ * @list: its list of strings, %NULL if it has none
+ * @len: bytes of the list
+ *
+ * Context: with the kexec lock.
+ */
+void kho_judge_image(struct kimage *image, bool knows_kho, const char *list,
+		     size_t len)
+{
+	unsigned int i;
+
+	image->kho_verdict = KHO_IMAGE_FIT;
+	image->kho_lacks = NULL;
+
+	if (!knows_kho) {
+		image->kho_verdict = KHO_IMAGE_WITHOUT;
+		return;
+	}
+	if (!list || !len || list[len - 1]) {
+		image->kho_verdict = KHO_IMAGE_UNKNOWN;
+		return;
+	}
+	for (i = 0; i < kho_nr_needs; i++) {
+		if (kho_image_meets(&kho_needs[i], list, list + len,
+				    image->cmdline_buf)) {
+			continue;
+		}
+		image->kho_verdict = kho_needs[i].is_switch ?
+				     KHO_IMAGE_SWITCHED_OFF : KHO_IMAGE_FORMAT;
+		image->kho_lacks = kho_needs[i].what;
+		return;
+	}
+}
+
+static bool kho_image_fits(const struct kimage *image)
+{
+	if (!image->kho_fdt) {
+		pr_err("there is state to hand over, but the image was loaded with kexec_load(2), which may place it anywhere; load it with kexec_file_load(2) (kexec -s -l)\n");
+		return false;
+	}
+	switch (image->kho_verdict) {
+	case KHO_IMAGE_FIT:
+		return true;
+	case KHO_IMAGE_WITHOUT:
+		pr_err("there is state to hand over, but the image does not know Kexec Handover; load a kernel that does, or finish and close all sessions\n");
+		return false;
+	case KHO_IMAGE_SWITCHED_OFF:
+		pr_err("there is state to hand over, but the image would run with %s=off; load it with %s=on on its command line\n",
+		       image->kho_lacks, image->kho_lacks);
+		return false;
+	case KHO_IMAGE_FORMAT:
+		pr_err("there is state to hand over, but the image does not read '%s'; load a kernel that does, or finish and close all sessions\n",
+		       image->kho_lacks);
+		return false;
+	case KHO_IMAGE_UNKNOWN:
+		break;
+	}
+	if (kho_allow_unknown_image) {
+		pr_warn("the image does not say what it can take, going on as liveupdate.allow_unknown_image=1 says\n");
+		return true;
+	}
+	pr_err("there is state to hand over, but the image does not say whether it can take it; set liveupdate.allow_unknown_image=1 if you know that it can\n");
+	return false;
+}
+
+/**
+ * kho_kexec_check - whether an image may be loaded or started
  * @image: the image
  *
  * Context: with the kexec lock.
- * Return: 0, or -EOPNOTSUPP if there is state that it cannot take.
+ * Return: 0, or -EOPNOTSUPP if there is state that it cannot take; a line in
+ * the log says why, and what to do.
  */
 int kho_kexec_check(const struct kimage *image)
 {
-	if (!atomic_read(&kho_holders) || image->kho_fdt)
+	if (image->type != KEXEC_TYPE_DEFAULT || !atomic_read(&kho_holders) ||
+	    kho_image_fits(image))
 		return 0;
-
-	pr_err("there is state to hand over, but the image was loaded with kexec_load(2), which may place it anywhere; load it with kexec_file_load(2) (kexec -s -l)\n");
 	return -EOPNOTSUPP;
 }
 

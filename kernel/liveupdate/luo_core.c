@@ -128,6 +128,10 @@ static int __init luo_init(void)
 		return err;
 	}
 
+	kho_require(LUO_FDT_COMPATIBLE, false);
+	kho_require(LUO_FDT_SESSION_COMPATIBLE, false);
+	kho_require(LUO_FDT_FLB_COMPATIBLE, false);
+	kho_require(LUO_IMAGE_SWITCH, true);
 	luo_enabled = true;
 	return 0;
 }

@@ -8,17 +8,27 @@
 #ifndef _LINUX_KHO_ABI_KEXEC_HANDOVER_H
 #define _LINUX_KHO_ABI_KEXEC_HANDOVER_H
 
-#include <linux/types.h>
-
-#ifdef CONFIG_KEXEC_HANDOVER
-#include <asm/page.h>
-#endif
-
 /* The root: one page, an FDT. */
 #define KHO_FDT_COMPATIBLE		"kho-v4"
 #define KHO_FDT_MEMORY_MAP_PROP_NAME	"preserved-memory-map"
 #define KHO_FDT_SUB_TREE_PROP_NAME	"preserved-data"
 #define KHO_FDT_SUB_TREE_SIZE_PROP_NAME	"blob-size"
+
+/*
+ * What an x86 image says of itself in the variable part of its kernel_info: a
+ * chunk with this tag and its length holds strings, each with its NUL. They are
+ * the compatible strings of the layouts that the image reads, and the switches
+ * as they are without a command line ("kho=off").
+ */
+#define KHO_IMAGE_TAG			"LKHO"
+#define KHO_IMAGE_SWITCH		"kho"
+
+#ifndef __ASSEMBLY__
+
+#include <linux/types.h>
+#ifdef CONFIG_KEXEC_HANDOVER
+#include <asm/page.h>
+#endif
 
 /*
  * Subtree with the checksums over the root FDT and the nodes of the page map,
@@ -89,4 +99,5 @@ struct kho_chain_page {
 	u8 entries[];
 };
 
+#endif /* __ASSEMBLY__ */
 #endif /* _LINUX_KHO_ABI_KEXEC_HANDOVER_H */

@@ -6,9 +6,6 @@
 #ifndef _LINUX_KHO_ABI_LUO_H
 #define _LINUX_KHO_ABI_LUO_H
 
-#include <linux/types.h>
-#include <uapi/linux/liveupdate.h>
-
 #define LUO_FDT_SUBTREE_NAME		"luo-fdt"
 #define LUO_FDT_COMPATIBLE		"luo-fdt-v1"
 #define LUO_FDT_NUMBER_PROP		"liveupdate-number"
@@ -20,6 +17,14 @@
 #define LUO_FDT_FLB_NODE		"luo-flb"
 #define LUO_FDT_FLB_COMPATIBLE		"luo-flb-v1c"
 #define LUO_FDT_FLB_HEADER_PROP		"luo-flb-header"
+
+/* The switch on the command line. */
+#define LUO_IMAGE_SWITCH		"liveupdate"
+
+#ifndef __ASSEMBLY__
+
+#include <linux/types.h>
+#include <uapi/linux/liveupdate.h>
 
 /* Lengths with the terminating NUL. */
 #define LIVEUPDATE_HNDL_COMPAT_LENGTH	48
@@ -46,4 +51,5 @@ struct luo_flb_ser {
 	u64 count;
 } __packed;
 
+#endif /* __ASSEMBLY__ */
 #endif /* _LINUX_KHO_ABI_LUO_H */
