@@ -214,7 +214,7 @@ static int __init kho_make_root(void)
 					 KHO_FDT_COMPATIBLE);
 	if (!err)
 		err = kho_set_u64(fdt, 0, KHO_FDT_MEMORY_MAP_PROP_NAME,
-				  kho_map_root());
+				  kho_map_root(&kho_map));
 	if (err) {
 		kho_unpreserve_free(fdt);
 		return -ENOSPC;
@@ -235,8 +235,8 @@ static int __init kho_init(void)
 		return 0;
 
 	if (kho_in.taken)
-		kho_map_adopt(kho_in.map_root);
-	err = kho_map_init();
+		kho_map_adopt(&kho_map, kho_in.map_root);
+	err = kho_map_init(&kho_map);
 	if (!err) {
 		kho_pages_ready();
 		kho_boot_late();

@@ -117,7 +117,7 @@ static u8 *kho_find_map(const struct kho_corrupt *corrupt)
 		.nr = corrupt->nr,
 	};
 
-	kho_map_walk(&find.walk, kho_map_root());
+	kho_map_walk(&find.walk, kho_map_root(&kho_map));
 	return find.found;
 }
 

@@ -541,7 +541,7 @@ static unsigned long __init kho_kept_pages(void)
 	unsigned long nr_by_order[KHO_MAP_MAX_ORDER + 1], nr = 0;
 	unsigned int order;
 
-	kho_map_count(nr_by_order);
+	kho_map_count(&kho_map, nr_by_order);
 	for (order = 0; order <= KHO_MAP_MAX_ORDER; order++)
 		nr += nr_by_order[order] << order;
 	return nr;

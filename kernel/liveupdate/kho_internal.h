@@ -20,6 +20,7 @@
 #include <linux/kexec_handover.h>
 #include <linux/kho_boot.h>
 #include <linux/mmzone.h>
+#include <linux/mutex.h>
 
 /**
  * struct kho_in - what the previous kernel handed over
@@ -42,21 +43,35 @@ extern struct kho_in kho_in;
 extern bool kho_enable;
 
 /* kho_pagemap.c */
+
+/* A page map. */
+struct kho_map {
+	struct mutex lock;	/* protects the tree below @root, all levels */
+	u64 *root;		/* does not change after boot */
+};
+
+extern struct kho_map kho_map;
+
 struct kho_map_sum {
 	unsigned long nodes;
 	u32 crc;
 };
 
-int kho_map_init(void);
-void kho_map_adopt(phys_addr_t root);
-phys_addr_t kho_map_root(void);
-int kho_map_set(unsigned long pfn, unsigned long nr, unsigned int order);
-bool kho_map_clear(unsigned long pfn, unsigned long nr, unsigned int order);
-bool kho_map_test(unsigned long pfn, unsigned long nr, unsigned int order);
-int kho_map_take_order(unsigned long pfn, unsigned int max);
-bool kho_map_take(unsigned long pfn, unsigned int order);
-void kho_map_count(unsigned long nr_by_order[KHO_MAP_MAX_ORDER + 1]);
-void kho_map_sum(struct kho_map_sum *sum);
+int kho_map_init(struct kho_map *map);
+void kho_map_adopt(struct kho_map *map, phys_addr_t root);
+phys_addr_t kho_map_root(const struct kho_map *map);
+int kho_map_set(struct kho_map *map, unsigned long pfn, unsigned long nr,
+		unsigned int order);
+bool kho_map_clear(struct kho_map *map, unsigned long pfn, unsigned long nr,
+		   unsigned int order);
+bool kho_map_test(struct kho_map *map, unsigned long pfn, unsigned long nr,
+		  unsigned int order);
+int kho_map_take_order(struct kho_map *map, unsigned long pfn,
+		       unsigned int max);
+bool kho_map_take(struct kho_map *map, unsigned long pfn, unsigned int order);
+void kho_map_count(struct kho_map *map,
+		   unsigned long nr_by_order[KHO_MAP_MAX_ORDER + 1]);
+void kho_map_sum(const struct kho_map *map, struct kho_map_sum *sum);
 
 /**
  * struct kho_map_walk - a walk over a map, parents before children
@@ -72,6 +87,10 @@ struct kho_map_walk {
 
 int kho_map_walk(struct kho_map_walk *walk, phys_addr_t root);
 const unsigned long *kho_map_peek(phys_addr_t root, u64 key);
+
+#if IS_ENABLED(CONFIG_KUNIT)
+struct page *kho_node_page(void);
+#endif
 
 static inline u64 kho_map_key(unsigned long pfn, unsigned int order)
 {

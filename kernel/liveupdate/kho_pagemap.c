@@ -38,6 +38,8 @@
 
 #define pr_fmt(fmt) "KHO: " fmt
 
+#include <kunit/static_stub.h>
+#include <kunit/visibility.h>
 #include <linux/bitmap.h>
 #include <linux/cleanup.h>
 #include <linux/crc32.h>
@@ -50,9 +52,10 @@
 
 #define KHO_MAP_ROOT_LEVEL	(KHO_MAP_LEVELS - 1)
 
-/* Protects the tree below kho_map, all levels. */
-static DEFINE_MUTEX(kho_map_lock);
-static u64 *kho_map;
+/* The map that is handed over. */
+struct kho_map kho_map = {
+	.lock = __MUTEX_INITIALIZER(kho_map.lock),
+};
 
 static unsigned int kho_map_slot(u64 key, unsigned int level)
 {
@@ -92,9 +95,16 @@ static void kho_node_account(const u64 *node, unsigned int level, long nr)
 	set_page_private(virt_to_page(node), used + nr + 1);
 }
 
+VISIBLE_IF_KUNIT struct page *kho_node_page(void)
+{
+	KUNIT_STATIC_STUB_REDIRECT(kho_node_page);
+
+	return alloc_page(GFP_KERNEL | __GFP_ZERO);
+}
+
 static u64 *kho_node_alloc(void)
 {
-	struct page *page = alloc_page(GFP_KERNEL | __GFP_ZERO);
+	struct page *page = kho_node_page();
 
 	if (!page)
 		return NULL;
@@ -129,12 +139,12 @@ static u64 *kho_map_leaf(u64 *node, u64 key)
 }
 
 /* Free the empty nodes on the way to @key, from the bottom. */
-static void kho_map_prune(u64 key)
+static void kho_map_prune(struct kho_map *map, u64 key)
 {
 	u64 *path[KHO_MAP_LEVELS];
 	unsigned int level = KHO_MAP_ROOT_LEVEL;
 
-	path[level] = kho_map;
+	path[level] = map->root;
 	while (level) {
 		u64 child = path[level][kho_map_slot(key, level)];
 
@@ -154,9 +164,9 @@ static void kho_map_prune(u64 key)
 	}
 }
 
-static unsigned long *kho_map_leaf_alloc(u64 key)
+static unsigned long *kho_map_leaf_alloc(struct kho_map *map, u64 key)
 {
-	u64 *node = kho_map;
+	u64 *node = map->root;
 	unsigned int level;
 
 	for (level = KHO_MAP_ROOT_LEVEL; level; level--) {
@@ -166,7 +176,7 @@ static unsigned long *kho_map_leaf_alloc(u64 key)
 			u64 *child = kho_node_alloc();
 
 			if (!child) {
-				kho_map_prune(key);
+				kho_map_prune(map, key);
 				return NULL;
 			}
 			kho_node_account(node, level, 1);
@@ -183,24 +193,24 @@ static unsigned long kho_map_part(u64 key, unsigned long nr)
 	return min(nr, KHO_MAP_LEAF_BITS - kho_map_bit(key));
 }
 
-static bool __kho_map_clear(unsigned long pfn, unsigned long nr,
-			    unsigned int order)
+static bool __kho_map_clear(struct kho_map *map, unsigned long pfn,
+			    unsigned long nr, unsigned int order)
 {
 	u64 key = kho_map_key(pfn, order);
 	bool all = true;
 
-	lockdep_assert_held(&kho_map_lock);
+	lockdep_assert_held(&map->lock);
 
 	while (nr) {
 		unsigned long part = kho_map_part(key, nr);
 		unsigned int bit = kho_map_bit(key);
-		u64 *leaf = kho_map_leaf(kho_map, key);
+		u64 *leaf = kho_map_leaf(map->root, key);
 
 		if (leaf && find_next_zero_bit((unsigned long *)leaf,
 					       bit + part, bit) == bit + part) {
 			kho_node_account(leaf, 0, -(long)part);
 			bitmap_clear((unsigned long *)leaf, bit, part);
-			kho_map_prune(key);
+			kho_map_prune(map, key);
 		} else {
 			all = false;
 		}
@@ -212,6 +222,7 @@ static bool __kho_map_clear(unsigned long pfn, unsigned long nr,
 
 /**
  * kho_map_set - add a run of blocks to the map
+ * @map:   the map
  * @pfn:   first page of the first block, aligned to 2^@order
  * @nr:    number of blocks that lie one after the other
  * @order: order of each
@@ -219,22 +230,23 @@ static bool __kho_map_clear(unsigned long pfn, unsigned long nr,
  * Whole words of a bitmap are set at once, so a run costs by its length in
  * words.
  *
- * Context: may sleep, takes kho_map_lock.
+ * Context: may sleep, takes @map->lock.
  * Return: 0; -ENOMEM without memory for a node; -EEXIST if one of the blocks
  * is in the map. The map is then as before.
  */
-int kho_map_set(unsigned long pfn, unsigned long nr, unsigned int order)
+int kho_map_set(struct kho_map *map, unsigned long pfn, unsigned long nr,
+		unsigned int order)
 {
 	u64 key = kho_map_key(pfn, order);
 	unsigned long done = 0;
 	int err = 0;
 
-	guard(mutex)(&kho_map_lock);
+	guard(mutex)(&map->lock);
 
 	while (done < nr) {
 		unsigned long part = kho_map_part(key + done, nr - done);
 		unsigned int bit = kho_map_bit(key + done);
-		unsigned long *leaf = kho_map_leaf_alloc(key + done);
+		unsigned long *leaf = kho_map_leaf_alloc(map, key + done);
 
 		if (!leaf) {
 			err = -ENOMEM;
@@ -249,44 +261,48 @@ int kho_map_set(unsigned long pfn, unsigned long nr, unsigned int order)
 		done += part;
 	}
 	if (err)
-		__kho_map_clear(pfn, done, order);
+		__kho_map_clear(map, pfn, done, order);
 	return err;
 }
 
 /**
  * kho_map_clear - take a run of blocks out of the map
+ * @map:   the map
  * @pfn:   first page of the first block, aligned to 2^@order
  * @nr:    number of blocks that lie one after the other
  * @order: order of each
  *
- * Context: may sleep, takes kho_map_lock.
+ * Context: may sleep, takes @map->lock.
  * Return: whether all of them were in the map.
  */
-bool kho_map_clear(unsigned long pfn, unsigned long nr, unsigned int order)
+bool kho_map_clear(struct kho_map *map, unsigned long pfn, unsigned long nr,
+		   unsigned int order)
 {
-	guard(mutex)(&kho_map_lock);
-	return __kho_map_clear(pfn, nr, order);
+	guard(mutex)(&map->lock);
+	return __kho_map_clear(map, pfn, nr, order);
 }
 
 /**
  * kho_map_test - whether a run of blocks is in the map at this order
+ * @map:   the map
  * @pfn:   first page of the first block, aligned to 2^@order
  * @nr:    number of blocks that lie one after the other
  * @order: order of each
  *
- * Context: may sleep, takes kho_map_lock.
+ * Context: may sleep, takes @map->lock.
  * Return: true if all of them are.
  */
-bool kho_map_test(unsigned long pfn, unsigned long nr, unsigned int order)
+bool kho_map_test(struct kho_map *map, unsigned long pfn, unsigned long nr,
+		  unsigned int order)
 {
 	u64 key = kho_map_key(pfn, order);
 
-	guard(mutex)(&kho_map_lock);
+	guard(mutex)(&map->lock);
 
 	while (nr) {
 		unsigned long part = kho_map_part(key, nr);
 		unsigned int bit = kho_map_bit(key);
-		u64 *leaf = kho_map_leaf(kho_map, key);
+		u64 *leaf = kho_map_leaf(map->root, key);
 
 		if (!leaf || find_next_zero_bit((unsigned long *)leaf,
 						bit + part, bit) < bit + part)
@@ -297,50 +313,55 @@ bool kho_map_test(unsigned long pfn, unsigned long nr, unsigned int order)
 	return true;
 }
 
-static bool __kho_map_test_one(unsigned long pfn, unsigned int order)
+static bool __kho_map_test_one(struct kho_map *map, unsigned long pfn,
+			       unsigned int order)
 {
 	u64 key = kho_map_key(pfn, order);
-	u64 *leaf = kho_map_leaf(kho_map, key);
+	u64 *leaf = kho_map_leaf(map->root, key);
 
 	return leaf && test_bit(kho_map_bit(key), (unsigned long *)leaf);
 }
 
 /**
  * kho_map_take - take a block out of the map if it is there
+ * @map:   the map
  * @pfn:   its first page, aligned to 2^@order
  * @order: its order
  *
- * Context: may sleep, takes kho_map_lock.
+ * Context: may sleep, takes @map->lock.
  * Return: whether it was.
  */
-bool kho_map_take(unsigned long pfn, unsigned int order)
+bool kho_map_take(struct kho_map *map, unsigned long pfn, unsigned int order)
 {
-	guard(mutex)(&kho_map_lock);
+	guard(mutex)(&map->lock);
 
-	return __kho_map_test_one(pfn, order) && __kho_map_clear(pfn, 1, order);
+	return __kho_map_test_one(map, pfn, order) &&
+	       __kho_map_clear(map, pfn, 1, order);
 }
 
 /**
  * kho_map_take_order - take the block that begins at a page out of the map
+ * @map: the map
  * @pfn: the page
  * @max: largest order that the caller can use
  *
- * Context: may sleep, takes kho_map_lock.
+ * Context: may sleep, takes @map->lock.
  * Return: the block's order, or -ENOENT if none up to @max begins there.
  */
-int kho_map_take_order(unsigned long pfn, unsigned int max)
+int kho_map_take_order(struct kho_map *map, unsigned long pfn,
+		       unsigned int max)
 {
 	unsigned int order;
 
 	if (!pfn)
 		return -ENOENT;
 
-	guard(mutex)(&kho_map_lock);
+	guard(mutex)(&map->lock);
 
 	max = min_t(unsigned int, max, __ffs(pfn));
 	for (order = 0; order <= max; order++) {
-		if (__kho_map_test_one(pfn, order)) {
-			__kho_map_clear(pfn, 1, order);
+		if (__kho_map_test_one(map, pfn, order)) {
+			__kho_map_clear(map, pfn, 1, order);
 			return order;
 		}
 	}
@@ -415,19 +436,28 @@ static int kho_map_count_leaf(struct kho_map_walk *walk, u64 key,
 	struct kho_map_counter *counter =
 		container_of(walk, struct kho_map_counter, walk);
 
-	if (key)
+	unsigned long bit = 1;
+
+	if (key) {
 		counter->nr_by_order[kho_key_order(key)] +=
 			bitmap_weight(bits, KHO_MAP_LEAF_BITS);
+		return 0;
+	}
+	/* The largest orders share the first bitmap; there is no key 0. */
+	for_each_set_bit_from(bit, bits, KHO_MAP_LEAF_BITS)
+		counter->nr_by_order[kho_key_order(bit)]++;
 	return 0;
 }
 
 /**
  * kho_map_count - count the preserved blocks of each order
+ * @map:         the map
  * @nr_by_order: filled with the number of blocks by order
  *
- * Context: may sleep, takes kho_map_lock for as long as the walk takes.
+ * Context: may sleep, takes @map->lock for as long as the walk takes.
  */
-void kho_map_count(unsigned long nr_by_order[KHO_MAP_MAX_ORDER + 1])
+void kho_map_count(struct kho_map *map,
+		   unsigned long nr_by_order[KHO_MAP_MAX_ORDER + 1])
 {
 	struct kho_map_counter counter = {
 		.walk.leaf = kho_map_count_leaf,
@@ -436,8 +466,8 @@ void kho_map_count(unsigned long nr_by_order[KHO_MAP_MAX_ORDER + 1])
 
 	memset(nr_by_order, 0, (KHO_MAP_MAX_ORDER + 1) * sizeof(*nr_by_order));
 
-	guard(mutex)(&kho_map_lock);
-	kho_map_walk(&counter.walk, virt_to_phys(kho_map));
+	guard(mutex)(&map->lock);
+	kho_map_walk(&counter.walk, virt_to_phys(map->root));
 }
 
 struct kho_map_summer {
@@ -462,12 +492,13 @@ static int kho_map_sum_leaf(struct kho_map_walk *walk, u64 key,
 }
 
 /**
- * kho_map_sum - checksum and number of the map's nodes
+ * kho_map_sum - checksum and number of a map's nodes
+ * @map: the map
  * @sum: filled in
  *
  * Context: at the jump, when nothing else runs; takes no lock.
  */
-void kho_map_sum(struct kho_map_sum *sum)
+void kho_map_sum(const struct kho_map *map, struct kho_map_sum *sum)
 {
 	struct kho_map_summer summer = {
 		.walk = { .node = kho_map_sum_node, .leaf = kho_map_sum_leaf },
@@ -476,38 +507,41 @@ void kho_map_sum(struct kho_map_sum *sum)
 
 	sum->nodes = 0;
 	sum->crc = ~0;
-	kho_map_walk(&summer.walk, virt_to_phys(kho_map));
+	kho_map_walk(&summer.walk, virt_to_phys(map->root));
 }
 
 /**
  * kho_map_adopt - take the previous kernel's map on as our own
+ * @map:  the map
  * @root: physical address of its root, verified
  *
  * Context: once, before any other function that changes the map.
  */
-void __init kho_map_adopt(phys_addr_t root)
+void __init kho_map_adopt(struct kho_map *map, phys_addr_t root)
 {
-	kho_map = phys_to_virt(root);
+	map->root = phys_to_virt(root);
 }
 
 /**
  * kho_map_init - begin with an empty map, unless one was adopted
+ * @map: the map, with its lock
  *
  * Return: 0 or -ENOMEM.
  */
-int __init kho_map_init(void)
+int kho_map_init(struct kho_map *map)
 {
-	if (!kho_map)
-		kho_map = kho_node_alloc();
-	return kho_map ? 0 : -ENOMEM;
+	if (!map->root)
+		map->root = kho_node_alloc();
+	return map->root ? 0 : -ENOMEM;
 }
 
 /**
- * kho_map_root - physical address of the map's root
+ * kho_map_root - physical address of a map's root
+ * @map: the map
  *
  * Return: the address; it does not change after boot.
  */
-phys_addr_t kho_map_root(void)
+phys_addr_t kho_map_root(const struct kho_map *map)
 {
-	return virt_to_phys(kho_map);
+	return virt_to_phys(map->root);
 }

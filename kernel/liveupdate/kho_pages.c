@@ -61,7 +61,7 @@ int kho_preserve_run(unsigned long pfn, unsigned long nr, unsigned int order)
 	if (kho_scratch_overlap(PFN_PHYS(pfn), PFN_PHYS(nr << order)))
 		return -EINVAL;
 
-	return kho_map_set(pfn, nr, order);
+	return kho_map_set(&kho_map, pfn, nr, order);
 }
 EXPORT_SYMBOL_GPL(kho_preserve_run);
 
@@ -77,7 +77,7 @@ void kho_unpreserve_run(unsigned long pfn, unsigned long nr,
 			unsigned int order)
 {
 	if (kho_pages_up)
-		WARN_ON_ONCE(!kho_map_clear(pfn, nr, order));
+		WARN_ON_ONCE(!kho_map_clear(&kho_map, pfn, nr, order));
 }
 EXPORT_SYMBOL_GPL(kho_unpreserve_run);
 
@@ -192,7 +192,7 @@ bool kho_is_preserved_run(unsigned long pfn, unsigned long nr,
 	if (pfn > limit || nr > (limit - pfn) >> order)
 		return false;
 
-	return kho_map_test(pfn, nr, order);
+	return kho_map_test(&kho_map, pfn, nr, order);
 }
 EXPORT_SYMBOL_GPL(kho_is_preserved_run);
 
@@ -248,7 +248,7 @@ struct folio *kho_restore_folio(phys_addr_t phys)
 	if (!page)
 		return NULL;
 
-	order = kho_map_take_order(PHYS_PFN(phys), MAX_PAGE_ORDER);
+	order = kho_map_take_order(&kho_map, PHYS_PFN(phys), MAX_PAGE_ORDER);
 	if (order < 0)
 		return NULL;
 
@@ -270,7 +270,7 @@ static int kho_preserved_order(unsigned long pfn, unsigned long nr)
 {
 	int order = min_t(int, __ffs(pfn), ilog2(nr));
 
-	while (order >= 0 && !kho_map_test(pfn, 1, order))
+	while (order >= 0 && !kho_map_test(&kho_map, pfn, 1, order))
 		order--;
 	return order;
 }
@@ -301,7 +301,8 @@ struct page *kho_restore_pages(phys_addr_t phys, unsigned long nr_pages)
 	}
 	for (pfn = start; pfn < end; pfn += 1UL << order) {
 		order = kho_preserved_order(pfn, end - pfn);
-		if (WARN_ON_ONCE(order < 0 || !kho_map_take(pfn, order)))
+		if (WARN_ON_ONCE(order < 0 ||
+				 !kho_map_take(&kho_map, pfn, order)))
 			return NULL;
 	}
 	kho_init_pages(pfn_to_page(start), nr_pages, false);
