@@ -44,6 +44,8 @@ accel_options()
 {
 	case ${accel:-$("$TOP/harness/accel.sh")} in
 	kvm)	echo -accel kvm -cpu host ;;
+	# The guest's time counts its instructions: 1 ns each.
+	count)	echo -accel tcg,thread=single -cpu max -icount shift=0,sleep=off ;;
 	*)	echo -accel tcg,thread=multi -cpu max ;;
 	esac
 }
