@@ -109,6 +109,33 @@ LIFECYCLE(alternate_pages)
 	}
 }
 
+/*
+ * Every second page of memory, and not only of the file: the worst layout for a
+ * kernel that gives the pages in between to its allocator.
+ */
+LIFECYCLE(scattered_in_memory)
+{
+	enum { PAGES = 32768 };
+	int fd, i;
+
+	if (self->stage == 1) {
+		fd = memfd_create("scattered", MFD_CLOEXEC);
+		ASSERT_LE(0, fd);
+		ASSERT_EQ(0, lu_fill(fd, 0, PAGES * LU_PAGE, 1));
+		for (i = 1; i < PAGES; i += 2)
+			ASSERT_EQ(0, fallocate(fd, FALLOC_FL_PUNCH_HOLE |
+					       FALLOC_FL_KEEP_SIZE,
+					       i * LU_PAGE, LU_PAGE));
+		ASSERT_EQ(0, lu_preserve(self->session, fd, 1));
+		LU_KEXEC(2);
+	}
+	fd = lu_retrieve_fd(self->session, 1);
+	ASSERT_LE(0, fd);
+	EXPECT_EQ((blkcnt_t)(PAGES / 2 * LU_PAGE / 512), lu_blocks(fd));
+	for (i = 0; i < PAGES; i += 2)
+		ASSERT_EQ(0, lu_check(fd, i * LU_PAGE, LU_PAGE, 1));
+}
+
 LIFECYCLE(empty)
 {
 	int fd;
