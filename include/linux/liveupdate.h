@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * Live Update Orchestrator: what a handler of a kind of file needs.
+ * Live Update Orchestrator: what a handler of a kind of file needs, and state
+ * that is shared by files.
  */
 #ifndef _LINUX_LIVEUPDATE_H
 #define _LINUX_LIVEUPDATE_H
@@ -83,7 +84,63 @@ struct liveupdate_file_handler {
 
 	/* private: */
 	struct list_head list;
+	struct list_head flbs;
 	atomic_t users;
+};
+
+struct liveupdate_flb;
+struct luo_flb;
+
+/**
+ * struct liveupdate_flb_op_args - arguments of an FLB's operations
+ * @flb:  the state itself
+ * @data: what the next kernel gets of it; set by @preserve
+ * @obj:  the state's object in this kernel; set by @preserve and @retrieve. When
+ *        @preserve is called, the incoming object that files need still, or
+ *        %NULL: its contents have to go along.
+ */
+struct liveupdate_flb_op_args {
+	struct liveupdate_flb *flb;
+	u64 data;
+	void *obj;
+};
+
+/**
+ * struct liveupdate_flb_ops - what is done with state that files share
+ * @preserve:   make it survive; before the first file that needs it
+ * @unpreserve: undo @preserve; after the last file
+ * @retrieve:   make the object, which is not %NULL, from @data. -ENOMEM, -EINTR
+ *              and -EAGAIN mean that nothing was consumed and that it may be
+ *              asked again; any other error is remembered. Called once, before
+ *              the first use of the object and in any case before @finish.
+ * @finish:     the last file that came in is over: free what only served live
+ *              update. Not called if @retrieve failed.
+ * @owner:      module of the operations, held while a file needs them and while
+ *              there is an object
+ *
+ * All are required and may sleep. No two of them run at the same time for one
+ * FLB. They must not call any function of this header.
+ */
+struct liveupdate_flb_ops {
+	int (*preserve)(struct liveupdate_flb_op_args *argp);
+	void (*unpreserve)(struct liveupdate_flb_op_args *argp);
+	int (*retrieve)(struct liveupdate_flb_op_args *argp);
+	void (*finish)(struct liveupdate_flb_op_args *argp);
+	struct module *owner;
+};
+
+/**
+ * struct liveupdate_flb - file-lifecycle-bound state: shared by files
+ * @ops:        its operations
+ * @compatible: name of the layout behind @data of its operations; the next
+ *              kernel finds the state by it, so it is unique
+ */
+struct liveupdate_flb {
+	const struct liveupdate_flb_ops *ops;
+	const char compatible[LIVEUPDATE_FLB_COMPAT_LENGTH];
+
+	/* private: */
+	struct luo_flb *rec;
 };
 
 #ifdef CONFIG_LIVEUPDATE
@@ -94,6 +151,15 @@ void liveupdate_reboot_undo(void);
 
 int liveupdate_register_file_handler(struct liveupdate_file_handler *fh);
 int liveupdate_unregister_file_handler(struct liveupdate_file_handler *fh);
+
+int liveupdate_register_flb(struct liveupdate_file_handler *fh,
+			    struct liveupdate_flb *flb);
+int liveupdate_unregister_flb(struct liveupdate_file_handler *fh,
+			      struct liveupdate_flb *flb);
+int liveupdate_flb_get_incoming(struct liveupdate_flb *flb, void **objp);
+void liveupdate_flb_put_incoming(struct liveupdate_flb *flb);
+int liveupdate_flb_get_outgoing(struct liveupdate_flb *flb, void **objp);
+void liveupdate_flb_put_outgoing(struct liveupdate_flb *flb);
 
 #else /* CONFIG_LIVEUPDATE */
 
@@ -120,6 +186,34 @@ liveupdate_unregister_file_handler(struct liveupdate_file_handler *fh)
 {
 	return -EOPNOTSUPP;
 }
+
+static inline int liveupdate_register_flb(struct liveupdate_file_handler *fh,
+					  struct liveupdate_flb *flb)
+{
+	return -EOPNOTSUPP;
+}
+
+static inline int liveupdate_unregister_flb(struct liveupdate_file_handler *fh,
+					    struct liveupdate_flb *flb)
+{
+	return -EOPNOTSUPP;
+}
+
+static inline int liveupdate_flb_get_incoming(struct liveupdate_flb *flb,
+					      void **objp)
+{
+	return -EOPNOTSUPP;
+}
+
+static inline void liveupdate_flb_put_incoming(struct liveupdate_flb *flb) { }
+
+static inline int liveupdate_flb_get_outgoing(struct liveupdate_flb *flb,
+					      void **objp)
+{
+	return -EOPNOTSUPP;
+}
+
+static inline void liveupdate_flb_put_outgoing(struct liveupdate_flb *flb) { }
 
 #endif /* CONFIG_LIVEUPDATE */
 #endif /* _LINUX_LIVEUPDATE_H */

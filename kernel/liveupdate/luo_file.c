@@ -170,11 +170,17 @@ static int luo_file_do_preserve(struct luo_file *f)
 	struct liveupdate_file_op_args args;
 	int err;
 
+	err = luo_flbs_preserve(f->fh);
+	if (err)
+		return err;
+
 	f->out = (struct luo_file_state) { };
 	args = luo_file_op_args(f, &f->out);
 	err = f->fh->ops->preserve(&args);
-	if (err)
+	if (err) {
+		luo_flbs_unpreserve(f->fh);
 		return err;
+	}
 
 	f->out.data = args.serialized_data;
 	f->out.private_data = args.private_data;
@@ -187,6 +193,7 @@ static void luo_file_do_unpreserve(struct luo_file *f)
 	struct liveupdate_file_op_args args = luo_file_op_args(f, &f->out);
 
 	f->fh->ops->unpreserve(&args);
+	luo_flbs_unpreserve(f->fh);
 	f->preserved = false;
 }
 
@@ -361,12 +368,6 @@ static void luo_file_unbind_idle(struct luo_file *f)
 	f->fh = NULL;
 }
 
-/* Errors by which a handler says that it has consumed nothing. */
-static bool luo_is_transient(int err)
-{
-	return err == -ENOMEM || err == -EINTR || err == -EAGAIN;
-}
-
 static int luo_file_do_retrieve(struct luo_file *f)
 {
 	struct liveupdate_file_op_args args;
@@ -452,6 +453,8 @@ static int luo_file_can_finish(struct luo_file *f)
 	int err;
 
 	err = luo_file_bind(f);
+	if (!err)
+		err = luo_flbs_can_finish(f->fh);
 	if (err || !f->fh->ops->can_finish)
 		return err;
 
@@ -485,6 +488,7 @@ static int luo_files_can_finish(struct luo_session *session)
  * Return: 0 and @session is empty, or nothing has changed:
  * * -%EBUSY      - a handler says that a file is not ready
  * * -%EOPNOTSUPP - a file that nobody retrieved has no handler
+ * * -%ENOMEM, -%EINTR, -%EAGAIN - an FLB could not be retrieved, try again
  */
 int luo_files_finish(struct luo_session *session)
 {
@@ -502,6 +506,7 @@ int luo_files_finish(struct luo_session *session)
 
 		args = luo_file_op_args(f, &f->in);
 		f->fh->ops->finish(&args);
+		luo_flbs_finish(f->fh);
 		luo_file_unlink(f);
 		luo_file_free(f);
 	}
@@ -523,6 +528,8 @@ int luo_files_preserve_again(struct luo_session *session)
 	lockdep_assert_held_write(&luo_gate);
 
 	list_for_each_entry(f, &session->files, list) {
+		if (f->status)
+			luo_flbs_take(f->fh);
 		if (!f->file)
 			continue;
 		err = luo_file_do_preserve(f);

@@ -28,7 +28,7 @@
 static LIST_HEAD(luo_handlers);
 
 /* Write: the list changes. Read: it is searched, or a user comes or goes. */
-static DECLARE_RWSEM(luo_handlers_lock);
+DECLARE_RWSEM(luo_handlers_lock);
 
 /* Fails when the handler's module is on its way out. */
 static bool luo_handler_get(struct liveupdate_file_handler *fh)
@@ -37,6 +37,10 @@ static bool luo_handler_get(struct liveupdate_file_handler *fh)
 
 	if (!try_module_get(fh->ops->owner))
 		return false;
+	if (!luo_flbs_get_modules(fh)) {
+		module_put(fh->ops->owner);
+		return false;
+	}
 
 	atomic_inc(&fh->users);
 	return true;
@@ -55,8 +59,10 @@ void luo_handler_put(struct liveupdate_file_handler *fh)
 	struct module *owner = fh->ops->owner;
 
 	/* The lock: whoever unregisters @fh next may free it. */
-	scoped_guard(rwsem_read, &luo_handlers_lock)
+	scoped_guard(rwsem_read, &luo_handlers_lock) {
+		luo_flbs_put_modules(fh);
 		atomic_dec(&fh->users);
+	}
 	module_put(owner);
 }
 
@@ -145,6 +151,7 @@ int liveupdate_register_file_handler(struct liveupdate_file_handler *fh)
 		return -EEXIST;
 	}
 
+	luo_flbs_init_handler(fh);
 	atomic_set(&fh->users, 0);
 	list_add_tail(&fh->list, &luo_handlers);
 	return 0;
@@ -157,7 +164,8 @@ EXPORT_SYMBOL_GPL(liveupdate_register_file_handler);
  *
  * Never fails in a module's exit: a module whose handler has a file cannot be
  * unloaded. What the previous kernel left of this kind stays where it is and
- * waits for a handler.
+ * waits for a handler. Its FLBs are unregistered from it; an FLB that is going
+ * to be freed has to be unregistered before.
  *
  * Context: process context, may sleep.
  * Return: 0, or
@@ -179,6 +187,7 @@ int liveupdate_unregister_file_handler(struct liveupdate_file_handler *fh)
 			continue;
 		if (atomic_read(&fh->users))
 			return -EBUSY;
+		luo_flbs_unregister_all(fh);
 		list_del(&fh->list);
 		return 0;
 	}

@@ -14,6 +14,9 @@
  *	table lock		luo_session.c: names and lists of sessions
  *	handlers lock		luo_handler.c: the handlers; can_preserve and
  *				get_id are called below everything else
+ *	luo_flb.lock		luo_flb.c: one FLB; held over its operations
+ *	FLB operations		an FLB's own locks
+ *	FLBs lock		luo_flb.c: room for the entries of all FLBs
  *
  * User memory is not touched below luo_gate: a fault there can last as long as
  * its owner likes, and would hold up the reboot.
@@ -134,10 +137,18 @@ extern struct rw_semaphore luo_gate;
 
 DEFINE_GUARD_COND(rwsem_read, _kill, down_read_killable(_T) == 0)
 
+/* Errors by which an implementation says that it has consumed nothing. */
+static inline bool luo_is_transient(int err)
+{
+	return err == -ENOMEM || err == -EINTR || err == -EAGAIN;
+}
+
 /* luo_ioctl.c */
 long luo_session_ioctl(struct file *file, unsigned int cmd, unsigned long arg);
 
 /* luo_handler.c */
+extern struct rw_semaphore luo_handlers_lock;
+
 struct liveupdate_file_handler *luo_handler_for_file(struct file *file);
 struct liveupdate_file_handler *luo_handler_by_name(const char *compatible);
 void luo_handler_put(struct liveupdate_file_handler *fh);
@@ -173,11 +184,31 @@ void luo_files_unpreserve_again(struct luo_session *session);
 int luo_files_freeze(struct luo_session *session);
 void luo_files_unfreeze(struct luo_session *session);
 
+/* luo_flb.c */
+int luo_flb_add_incoming(const char *name, u64 data, u64 count);
+void luo_flbs_forget(void);
+int luo_flbs_preserve(struct liveupdate_file_handler *fh);
+void luo_flbs_unpreserve(struct liveupdate_file_handler *fh);
+int luo_flbs_can_finish(struct liveupdate_file_handler *fh);
+void luo_flbs_finish(struct liveupdate_file_handler *fh);
+void luo_flbs_begin(void);
+void luo_flbs_take(struct liveupdate_file_handler *fh);
+int luo_flbs_preserve_again(void);
+void luo_flbs_unpreserve_again(void);
+int luo_flbs_write(void);
+bool luo_flbs_get_modules(struct liveupdate_file_handler *fh);
+void luo_flbs_put_modules(struct liveupdate_file_handler *fh);
+void luo_flbs_init_handler(struct liveupdate_file_handler *fh);
+void luo_flbs_unregister_all(struct liveupdate_file_handler *fh);
+
 /* luo_wire.c */
 int luo_wire_init(void);
 int luo_wire_reserve_sessions(unsigned long nr);
 void luo_wire_init_room(struct luo_session *session);
 int luo_wire_reserve_files(struct luo_session *session, unsigned long nr);
+int luo_wire_reserve_flbs(unsigned long nr);
+int luo_wire_begin_flbs(unsigned long nr);
+int luo_wire_add_flb(const char *name, u64 data, u64 count);
 void luo_wire_begin(void);
 int luo_wire_add_session(struct luo_session *session);
 int luo_wire_end(void);

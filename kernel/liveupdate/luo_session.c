@@ -456,11 +456,16 @@ static int luo_sessions_freeze_files(void)
 	int err;
 
 	/* This may allocate, and comes first: nothing stands still so far. */
+	luo_flbs_begin();
 	list_for_each_entry(session, &luo_incoming.list, list) {
 		err = luo_files_preserve_again(session);
 		if (err)
 			return err;
 	}
+	err = luo_flbs_preserve_again();
+	if (err)
+		return err;
+
 	list_for_each_entry(session, &luo_outgoing.list, list) {
 		err = luo_files_freeze(session);
 		if (err)
@@ -491,6 +496,9 @@ static int luo_sessions_write(void)
 		if (err)
 			return err;
 	}
+	err = luo_flbs_write();
+	if (err)
+		return err;
 	return luo_wire_end();
 }
 
@@ -536,6 +544,7 @@ void luo_sessions_thaw(void)
 		luo_files_unfreeze(session);
 	list_for_each_entry_reverse(session, &luo_outgoing.list, list)
 		luo_files_unfreeze(session);
+	luo_flbs_unpreserve_again();
 	list_for_each_entry_reverse(session, &luo_incoming.list, list)
 		luo_files_unpreserve_again(session);
 }

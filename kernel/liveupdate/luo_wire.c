@@ -7,8 +7,8 @@
  * DOC: The wire format
  *
  * One FDT, a subtree of Kexec Handover, points to a chain of pages with the
- * sessions; each session's entry points to a chain with its files. See
- * <linux/kho/abi/luo.h>.
+ * sessions; each session's entry points to a chain with its files. Another
+ * chain has the FLBs. See <linux/kho/abi/luo.h>.
  *
  * Writing: the FDT is made when live update starts, and the pages of the
  * chains when sessions and files are added. The reboot only fills them, so it
@@ -19,7 +19,7 @@
  * is used before it was checked. A session that was read in gives the pages of
  * its chain back to the system. A damaged session is left out and its memory
  * left alone, as is the list that names it. With a damaged FDT, or a damaged
- * list of sessions, all is left alone and live update stays off.
+ * list of sessions or FLBs, all is left alone and live update stays off.
  */
 
 #define pr_fmt(fmt) "liveupdate: " fmt
@@ -42,6 +42,9 @@ static void *luo_fdt_out;
 
 /* Room for the entries of all sessions. */
 static struct kho_chain luo_session_room;
+
+/* Room for the entries of all FLBs. */
+static struct kho_chain luo_flb_room;
 
 /* Updates that led to this kernel. */
 static u64 luo_number;
@@ -180,6 +183,57 @@ int luo_wire_add_session(struct luo_session *session)
 	return err;
 }
 
+/**
+ * luo_wire_reserve_flbs - have room for so many FLBs
+ * @nr: how many
+ *
+ * Context: may sleep; the FLBs lock is held.
+ * Return: 0 or -%ENOMEM; never fails to make the room smaller.
+ */
+int luo_wire_reserve_flbs(unsigned long nr)
+{
+	return kho_chain_resize(&luo_flb_room, nr);
+}
+
+/**
+ * luo_wire_begin_flbs - begin to write FLBs, from the start
+ * @nr: how many will be written; no more than there is room for
+ *
+ * Context: &luo_gate is held for writing, and the FLBs lock.
+ * Return: 0; an error means that the room was not reserved, a bug of ours.
+ */
+int luo_wire_begin_flbs(unsigned long nr)
+{
+	int err = luo_wire_reserve_flbs(nr);
+
+	if (!WARN_ON_ONCE(err))
+		kho_chain_rewind(&luo_flb_room);
+	return err;
+}
+
+/**
+ * luo_wire_add_flb - write down an FLB
+ * @name:  its name, padded with NULs
+ * @data:  its data
+ * @count: files that it is bound to and that go along
+ *
+ * Context: &luo_gate is held for writing. Allocates nothing.
+ * Return: 0; an error means that the room was not reserved, a bug of ours.
+ */
+int luo_wire_add_flb(const char *name, u64 data, u64 count)
+{
+	struct luo_flb_ser ser = {
+		.data = data,
+		.count = count,
+	};
+	int err;
+
+	memcpy(ser.name, name, sizeof(ser.name));
+	err = kho_chain_append(&luo_flb_room, &ser);
+	WARN_ON_ONCE(err);
+	return err;
+}
+
 static int luo_fdt_set(int node, const char *name, u64 value)
 {
 	int err = fdt_setprop_inplace(luo_fdt_out, node, name, &value,
@@ -203,8 +257,14 @@ int luo_wire_end(void)
 		return err;
 
 	node = fdt_subnode_offset(luo_fdt_out, 0, LUO_FDT_SESSION_NODE);
-	return luo_fdt_set(node, LUO_FDT_SESSION_HEADER_PROP,
-			   kho_chain_seal(&luo_session_room));
+	err = luo_fdt_set(node, LUO_FDT_SESSION_HEADER_PROP,
+			  kho_chain_seal(&luo_session_room));
+	if (err)
+		return err;
+
+	node = fdt_subnode_offset(luo_fdt_out, 0, LUO_FDT_FLB_NODE);
+	return luo_fdt_set(node, LUO_FDT_FLB_HEADER_PROP,
+			   kho_chain_seal(&luo_flb_room));
 }
 
 /*
@@ -273,9 +333,8 @@ static int __init luo_fdt_get(const void *fdt, int node, const char *name,
 }
 
 /* All of the FDT that there is, checked before any of it is acted upon. */
-static int __init luo_fdt_read(const void *fdt, u64 *sessions)
+static int __init luo_fdt_read(const void *fdt, u64 *sessions, u64 *flbs)
 {
-	u64 flbs;
 	int node, err;
 
 	err = luo_fdt_expect(fdt, 0, LUO_FDT_COMPATIBLE);
@@ -295,7 +354,7 @@ static int __init luo_fdt_read(const void *fdt, u64 *sessions)
 	node = fdt_subnode_offset(fdt, 0, LUO_FDT_FLB_NODE);
 	err = luo_fdt_expect(fdt, node, LUO_FDT_FLB_COMPATIBLE);
 	if (!err)
-		err = luo_fdt_get(fdt, node, LUO_FDT_FLB_HEADER_PROP, &flbs);
+		err = luo_fdt_get(fdt, node, LUO_FDT_FLB_HEADER_PROP, flbs);
 	return err;
 }
 
@@ -431,6 +490,53 @@ static bool __init luo_wire_read_sessions(u64 header)
 	return whole;
 }
 
+static int __init luo_wire_read_flb(const struct luo_flb_ser *ser)
+{
+	int err;
+
+	if (!luo_is_string(ser->name, sizeof(ser->name))) {
+		luo_damaged("found an FLB without a name");
+		return -EBADMSG;
+	}
+
+	err = ser->count ? luo_flb_add_incoming(ser->name, ser->data,
+						ser->count) : -EBADMSG;
+	if (err)
+		luo_damaged("FLB \"%*pE\" with %llu files: %pe",
+			    (int)strlen(ser->name), ser->name, ser->count,
+			    ERR_PTR(err));
+	return err;
+}
+
+/*
+ * It is not known which files need which FLB, so that all of them are lost with
+ * one. Nothing is freed so far.
+ */
+static int __init luo_wire_read_flbs(u64 header)
+{
+	const struct luo_flb_ser *sers;
+	struct kho_chain_reader reader;
+	unsigned long nr_read = 0;
+	u32 nr, i;
+	int err;
+
+	kho_chain_open(&reader, header, sizeof(*sers));
+	while ((sers = kho_chain_read(&reader, &nr))) {
+		if (IS_ERR(sers)) {
+			luo_damaged("list of FLBs after the first %lu: %pe",
+				    nr_read, sers);
+			return PTR_ERR(sers);
+		}
+		nr_read += nr;
+		for (i = 0; i < nr; i++) {
+			err = luo_wire_read_flb(&sers[i]);
+			if (err)
+				return err;
+		}
+	}
+	return 0;
+}
+
 /* What libfdt finds in it stays within @size afterwards. */
 static int __init luo_fdt_check(const void *fdt, size_t size)
 {
@@ -484,23 +590,29 @@ static const void *__init luo_fdt_find(void)
 static int __init luo_wire_read(void)
 {
 	const void *fdt = luo_fdt_find();
-	u64 sessions;
+	u64 sessions, flbs;
 	int err;
 
 	if (IS_ERR_OR_NULL(fdt))
 		return PTR_ERR_OR_ZERO(fdt);
 
-	err = luo_fdt_read(fdt, &sessions);
+	err = luo_fdt_read(fdt, &sessions, &flbs);
 	if (!err)
 		err = luo_wire_check_sessions(sessions);
 	if (err)
 		return err;
 
+	err = luo_wire_read_flbs(flbs);
+	if (err) {
+		luo_flbs_forget();
+		return err;
+	}
+
 	if (!luo_wire_read_sessions(sessions))
 		return 0;
 
-	if (sessions)
-		kho_chain_restore_free(sessions);
+	kho_chain_restore_free(sessions);
+	kho_chain_restore_free(flbs);
 	kho_restore_free((void *)fdt);
 	return 0;
 }
@@ -520,6 +632,7 @@ int __init luo_wire_init(void)
 	int err;
 
 	kho_chain_init(&luo_session_room, sizeof(struct luo_session_ser));
+	kho_chain_init(&luo_flb_room, sizeof(struct luo_flb_ser));
 
 	luo_fdt_out = kho_alloc_preserve(LUO_FDT_SIZE);
 	if (IS_ERR(luo_fdt_out))
