@@ -166,5 +166,9 @@ static inline int kho_retrieve_subtree(const char *name, phys_addr_t *phys,
 	return -EOPNOTSUPP;
 }
 
+static inline void kho_hold(void) { }
+
+static inline void kho_release(void) { }
+
 #endif /* CONFIG_KEXEC_HANDOVER */
 #endif /* _LINUX_KEXEC_HANDOVER_H */

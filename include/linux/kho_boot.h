@@ -16,18 +16,24 @@ typedef void (*kho_free_run_t)(unsigned long start_pfn, unsigned long end_pfn);
 void kho_populate(phys_addr_t fdt_phys, u64 fdt_len, phys_addr_t scratch_phys,
 		  u64 scratch_len);
 bool kho_is_incoming(void);
+void kho_memory_setup(phys_addr_t low_end);
 void kho_memory_takeover(void);
 void kho_memory_init(void);
 unsigned long kho_free_around(unsigned long start_pfn, unsigned long end_pfn,
 			      kho_free_run_t free_run);
-bool kho_is_scratch_pfn(unsigned long pfn);
+bool kho_touches_scratch(unsigned long pfn, unsigned long nr);
 
 #else
+
+static inline void kho_populate(phys_addr_t fdt_phys, u64 fdt_len,
+				phys_addr_t scratch_phys, u64 scratch_len) { }
 
 static inline bool kho_is_incoming(void)
 {
 	return false;
 }
+
+static inline void kho_memory_setup(phys_addr_t low_end) { }
 
 static inline void kho_memory_takeover(void) { }
 
@@ -41,7 +47,7 @@ kho_free_around(unsigned long start_pfn, unsigned long end_pfn,
 	return end_pfn - start_pfn;
 }
 
-static inline bool kho_is_scratch_pfn(unsigned long pfn)
+static inline bool kho_touches_scratch(unsigned long pfn, unsigned long nr)
 {
 	return false;
 }

@@ -36,6 +36,7 @@ bool kho_locate_mem_hole(struct kexec_buf *kbuf,
 void kho_judge_image(struct kimage *image, bool knows_kho, const char *list,
 		     size_t len);
 int kho_kexec_check(const struct kimage *image);
+void kho_kexec_commit(void);
 void kho_kexec_seal(const struct kimage *image);
 
 #else
@@ -62,6 +63,8 @@ static inline int kho_kexec_check(const struct kimage *image)
 {
 	return 0;
 }
+
+static inline void kho_kexec_commit(void) { }
 
 static inline void kho_kexec_seal(const struct kimage *image) { }
 

@@ -33,8 +33,20 @@ bool kho_enable __ro_after_init =
 /* The FDT for the next kernel; %NULL while the handover is off. */
 void *kho_out_fdt __ro_after_init;
 
-/* Protects the contents of kho_out_fdt. */
+/* Protects the contents of kho_out_fdt, and what follows. */
 static DEFINE_MUTEX(kho_fdt_lock);
+
+/* The jump is near: the root FDT does not change any more. */
+static bool kho_fdt_closed;
+
+/*
+ * Marks a subtree of ours that is the previous kernel's: its user has not come
+ * up in this kernel, or could not make sense of it.
+ */
+#define KHO_CARRIED	"carried"
+
+/* Largest blob: what the page allocator has in one piece. */
+#define KHO_BLOB_MAX	(PAGE_SIZE << MAX_PAGE_ORDER)
 
 static int __init kho_parse_enable(char *arg)
 {
@@ -59,7 +71,7 @@ static int kho_set_u64(void *fdt, int node, const char *name, u64 val)
 	return fdt_setprop(fdt, node, name, &val, sizeof(val));
 }
 
-static bool kho_get_u64(const void *fdt, int node, const char *name, u64 *val)
+bool kho_get_u64(const void *fdt, int node, const char *name, u64 *val)
 {
 	int len;
 	const void *prop = fdt_getprop(fdt, node, name, &len);
@@ -79,9 +91,14 @@ static bool kho_get_u64(const void *fdt, int node, const char *name, u64 *val)
  * The memory is the caller's and must be preserved, best with
  * kho_alloc_preserve(). It can be written until the jump.
  *
+ * A blob of the same name that the previous kernel left goes on to the next one
+ * until it is replaced by this.
+ *
  * Context: may sleep.
  * Return: 0; -EOPNOTSUPP if Kexec Handover is off; -EEXIST for a name that is in
- * use; -ENOSPC when the root FDT is full.
+ * use; -ENOSPC when the root FDT is full; -EBUSY when the next kernel is about
+ * to be started; -EINVAL for more bytes than the page allocator has in one
+ * piece.
  */
 int kho_add_subtree(const char *name, void *blob, size_t size)
 {
@@ -90,10 +107,18 @@ int kho_add_subtree(const char *name, void *blob, size_t size)
 
 	if (!fdt)
 		return -EOPNOTSUPP;
+	if (!size || size > KHO_BLOB_MAX)
+		return -EINVAL;
 
 	guard(mutex)(&kho_fdt_lock);
 
+	if (kho_fdt_closed)
+		return -EBUSY;
+
 	fdt_open_into(fdt, fdt, PAGE_SIZE);
+	node = fdt_subnode_offset(fdt, 0, name);
+	if (node >= 0 && fdt_getprop(fdt, node, KHO_CARRIED, NULL))
+		fdt_del_node(fdt, node);
 	node = fdt_add_subnode(fdt, 0, name);
 	if (node < 0) {
 		err = node == -FDT_ERR_EXISTS ? -EEXIST : -ENOSPC;
@@ -128,6 +153,9 @@ void kho_remove_subtree(void *blob)
 
 	guard(mutex)(&kho_fdt_lock);
 
+	if (kho_fdt_closed)
+		return;
+
 	fdt_open_into(fdt, fdt, PAGE_SIZE);
 	fdt_for_each_subnode(node, fdt, 0) {
 		if (kho_get_u64(fdt, node, KHO_FDT_SUB_TREE_PROP_NAME, &phys) &&
@@ -148,11 +176,11 @@ static bool kho_is_kept(phys_addr_t phys, size_t size)
 	for (; pfn < end; pfn++) {
 		unsigned int order = 0;
 
-		while (order <= MAX_PAGE_ORDER &&
+		while (order <= KHO_MAP_MAX_ORDER &&
 		       !kho_is_preserved_run(round_down(pfn, 1UL << order), 1,
 					     order))
 			order++;
-		if (order > MAX_PAGE_ORDER)
+		if (order > KHO_MAP_MAX_ORDER)
 			return false;
 	}
 	return true;
@@ -165,8 +193,7 @@ static bool kho_is_kept(phys_addr_t phys, size_t size)
  * @size: set to its size in bytes; may be %NULL
  *
  * The memory stays preserved. Who owns the blob restores it, usually with
- * kho_restore_free(). A second call finds it again, so the caller must know
- * whether it took it.
+ * kho_restore_free(), and asks only once.
  *
  * Context: may sleep; from core_initcall on.
  * Return: 0; -ENOENT if the previous kernel gave nothing of this name;
@@ -187,7 +214,7 @@ int kho_retrieve_subtree(const char *name, phys_addr_t *phys, size_t *size)
 	if (!kho_get_u64(kho_in.fdt, node, KHO_FDT_SUB_TREE_PROP_NAME, &addr) ||
 	    !kho_get_u64(kho_in.fdt, node, KHO_FDT_SUB_TREE_SIZE_PROP_NAME,
 			 &len) ||
-	    !len || len > PAGE_SIZE << MAX_PAGE_ORDER || addr + len < addr ||
+	    !len || len > KHO_BLOB_MAX || addr + len < addr ||
 	    !kho_is_kept(addr, len)) {
 		pr_err("subtree '%s' is not in preserved memory\n", name);
 		return -EBADMSG;
@@ -198,6 +225,91 @@ int kho_retrieve_subtree(const char *name, phys_addr_t *phys, size_t *size)
 	return 0;
 }
 EXPORT_SYMBOL_GPL(kho_retrieve_subtree);
+
+/* Whether the blob of a subtree that is carried is still there. */
+static bool kho_carried_is_kept(int node)
+{
+	u64 addr, len;
+
+	return kho_get_u64(kho_out_fdt, node, KHO_FDT_SUB_TREE_PROP_NAME,
+			   &addr) &&
+	       kho_get_u64(kho_out_fdt, node, KHO_FDT_SUB_TREE_SIZE_PROP_NAME,
+			   &len) &&
+	       kho_is_kept(addr, len);
+}
+
+/**
+ * kho_carries_state - whether something goes on that nobody here asked for
+ *
+ * Forgets blobs whose user took and freed them.
+ *
+ * Context: may sleep.
+ * Return: true if there is state that only the next kernel may understand.
+ */
+bool kho_carries_state(void)
+{
+	void *fdt = kho_out_fdt;
+	bool carries = false;
+	int node, next;
+
+	if (!fdt)
+		return false;
+
+	guard(mutex)(&kho_fdt_lock);
+
+	for (node = fdt_first_subnode(fdt, 0); node >= 0; node = next) {
+		next = fdt_next_subnode(fdt, node);
+		if (!fdt_getprop(fdt, node, KHO_CARRIED, NULL))
+			continue;
+		if (kho_carried_is_kept(node)) {
+			carries = true;
+		} else {
+			fdt_del_node(fdt, node);
+			next = fdt_first_subnode(fdt, 0);
+		}
+	}
+	return carries;
+}
+
+/**
+ * kho_close_root - keep the root FDT as it is from here on
+ *
+ * Context: the reboot, when it cannot fail any more; may sleep.
+ */
+void kho_close_root(void)
+{
+	guard(mutex)(&kho_fdt_lock);
+	kho_fdt_closed = true;
+}
+
+/* What the previous kernel left goes on, until its user replaces it. */
+static int __init kho_carry_subtrees(void *fdt)
+{
+	int node, copy;
+	u64 addr, len;
+
+	if (!kho_in.fdt)
+		return 0;
+
+	fdt_for_each_subnode(node, kho_in.fdt, 0) {
+		const char *name = fdt_get_name(kho_in.fdt, node, NULL);
+
+		if (!name || !strcmp(name, KHO_CHECK_SUBTREE_NAME) ||
+		    !kho_get_u64(kho_in.fdt, node, KHO_FDT_SUB_TREE_PROP_NAME,
+				 &addr) ||
+		    !kho_get_u64(kho_in.fdt, node,
+				 KHO_FDT_SUB_TREE_SIZE_PROP_NAME, &len))
+			continue;
+		copy = fdt_add_subnode(fdt, 0, name);
+		if (copy < 0 ||
+		    kho_set_u64(fdt, copy, KHO_FDT_SUB_TREE_PROP_NAME, addr) ||
+		    kho_set_u64(fdt, copy, KHO_FDT_SUB_TREE_SIZE_PROP_NAME,
+				len) ||
+		    fdt_setprop_empty(fdt, copy, KHO_CARRIED))
+			return -ENOSPC;
+	}
+	return 0;
+}
 
 static int __init kho_make_root(void)
 {
@@ -215,6 +327,8 @@ static int __init kho_make_root(void)
 	if (!err)
 		err = kho_set_u64(fdt, 0, KHO_FDT_MEMORY_MAP_PROP_NAME,
 				  kho_map_root(&kho_map));
+	if (!err)
+		err = kho_carry_subtrees(fdt);
 	if (err) {
 		kho_unpreserve_free(fdt);
 		return -ENOSPC;
@@ -238,7 +352,7 @@ static int __init kho_init(void)
 		kho_map_adopt(&kho_map, kho_in.map_root);
 	err = kho_map_init(&kho_map);
 	if (!err) {
-		kho_pages_ready();
+		kho_pages_ready(true);
 		kho_boot_late();
 		err = kho_make_root();
 	}
@@ -247,7 +361,10 @@ static int __init kho_init(void)
 	kho_scratch_late();
 	if (err) {
 		pr_err("cannot start: %d, Kexec Handover stays off\n", err);
+		if (kho_out_fdt)
+			kho_unpreserve_free(kho_out_fdt);
 		kho_out_fdt = NULL;
+		kho_pages_ready(false);
 		kho_enable = false;
 	}
 	return 0;

@@ -10,8 +10,9 @@
  * it knows which those are, and it cannot read the page map before memory is
  * mapped. So the boot goes in three steps:
  *
- * 1. kho_populate(), when the boot loader's data is read: scratch is the only
- *    memory that memblock gives out.
+ * 1. kho_populate() notes what the boot loader's data says, and
+ *    kho_memory_setup(), when memblock knows the memory, makes scratch the only
+ *    part of it that memblock gives out.
  * 2. kho_memory_takeover(), when all memory is mapped: the map is checked and
  *    walked once. Its nodes are reserved. Of every block of the page
  *    allocator's largest order it is noted whether something in it is
@@ -31,6 +32,7 @@
 #define pr_fmt(fmt) "KHO: " fmt
 
 #include <linux/bitmap.h>
+#include <linux/crash_dump.h>
 #include <linux/crc32.h>
 #include <linux/io.h>
 #include <linux/libfdt.h>
@@ -49,7 +51,7 @@
 #define KHO_OPEN_FINE		SZ_64M
 #define KHO_OPEN_FINE_MAX	256
 
-struct kho_in kho_in;
+struct kho_in kho_in __ro_after_init;
 
 /*
  * One bit per KHO_BLOCK_PAGES pages; %NULL unless there is something to keep.
@@ -107,8 +109,6 @@ EXPORT_SYMBOL_GPL(is_kho_boot);
  * @scratch_phys: address of the array of scratch areas
  * @scratch_len:  its size in bytes
  *
- * From here on memblock gives out scratch only.
- *
  * Context: early boot, before memory is added to memblock.
  */
 void __init kho_populate(phys_addr_t fdt_phys, u64 fdt_len,
@@ -129,7 +129,27 @@ void __init kho_populate(phys_addr_t fdt_phys, u64 fdt_len,
 		return;
 	}
 	kho_in.fdt_phys = fdt_phys;
+}
+
+/**
+ * kho_memory_setup - have memblock give out scratch only
+ * @low_end: what lies below is never preserved, and may be given out, too
+ *
+ * Context: early boot, when memory was added to memblock, and before anything
+ * is allocated above @low_end.
+ */
+void __init kho_memory_setup(phys_addr_t low_end)
+{
+	int err;
+
+	if (!kho_is_incoming())
+		return;
+
+	memblock_mark_kho_open(0, low_end);
 	memblock_kho_close();
+	err = kho_scratch_open();
+	if (err)
+		kho_give_up("scratch areas cannot be used: %d", err);
 }
 
 static bool __init kho_is_ram_page(phys_addr_t phys)
@@ -174,15 +194,15 @@ static int __init kho_verify_node(struct kho_map_walk *walk, phys_addr_t phys)
 static bool __init kho_verify_run(u64 first, u64 last)
 {
 	unsigned int order = kho_key_order(first);
-	phys_addr_t start, size;
+	unsigned long pfn, nr = last - first + 1;
 
-	/* A block that memory cannot hold would overflow an address. */
-	if (order >= BITS_PER_LONG - 2 * PAGE_SHIFT)
+	/* Bounded before it is shifted: the key may be anything. */
+	if (order >= ilog2(max_pfn) + 1)
 		return false;
-
-	start = PFN_PHYS(kho_key_pfn(first));
-	size = PFN_PHYS((last - first + 1) << order);
-	return kho_may_hold(start, size);
+	pfn = kho_key_pfn(first);
+	if (pfn >= max_pfn || nr > (max_pfn - pfn) >> order)
+		return false;
+	return kho_may_hold(PFN_PHYS(pfn), PFN_PHYS(nr << order));
 }
 
 static int __init kho_verify_leaf(struct kho_map_walk *walk, u64 key,
@@ -213,11 +233,14 @@ static int __init kho_verify_leaf(struct kho_map_walk *walk, u64 key,
 
 /*
  * Every leaf of order 0 covers 32768 pages, of order 1 twice as many and so
- * on, and each order may need tables of its own.
+ * on; there is a table for every 512 of them, and each order may need some of
+ * its own.
  */
 static unsigned long __init kho_max_nodes(void)
 {
-	return 2 * (max_pfn / KHO_MAP_LEAF_BITS + 1) +
+	unsigned long leaves = 2 * (max_pfn / KHO_MAP_LEAF_BITS + 1);
+
+	return leaves + leaves / (KHO_MAP_TABLE_SLOTS / 2) +
 	       (KHO_MAP_MAX_ORDER + 1) * KHO_MAP_LEVELS;
 }
 
@@ -232,8 +255,8 @@ static bool __init kho_verify_map(const struct kho_check_ser *check)
 	if (kho_map_walk(&verify.walk, kho_in.map_root))
 		return false;
 
-	if (check && (check->map_nodes != verify.sum.nodes ||
-		      check->map_crc != verify.sum.crc)) {
+	if (check->map_nodes != verify.sum.nodes ||
+	    check->map_crc != verify.sum.crc) {
 		kho_give_up("page map has %lu nodes with checksum %#x, expected %llu with %#x",
 			    verify.sum.nodes, verify.sum.crc, check->map_nodes,
 			    check->map_crc);
@@ -248,7 +271,11 @@ static int __init kho_take_node(struct kho_map_walk *walk, phys_addr_t phys)
 		kho_give_up("page map uses node %pa twice", &phys);
 		return -EBADMSG;
 	}
-	return memblock_reserve(phys, PAGE_SIZE);
+	if (memblock_reserve(phys, PAGE_SIZE)) {
+		kho_give_up("no memory to reserve node %pa", &phys);
+		return -ENOMEM;
+	}
+	return 0;
 }
 
 static void __init kho_note_blocks(unsigned long pfn, unsigned long end)
@@ -335,18 +362,6 @@ static void __init kho_open_memory(void)
 	kho_open_areas(KHO_OPEN_FINE, KHO_OPEN_COARSE, KHO_OPEN_FINE_MAX);
 }
 
-static const void *__init kho_fdt_prop(const void *fdt, int node,
-				       const char *name, u64 *val)
-{
-	int len;
-	const void *prop = fdt_getprop(fdt, node, name, &len);
-
-	if (!prop || len != sizeof(*val))
-		return NULL;
-	memcpy(val, prop, sizeof(*val));
-	return prop;
-}
-
 /* Read the root FDT in place. Returns whether the map was found. */
 static bool __init kho_read_root(void)
 {
@@ -372,39 +387,50 @@ static bool __init kho_read_root(void)
 			    found ?: "", KHO_FDT_COMPATIBLE);
 		return false;
 	}
-	if (!kho_fdt_prop(fdt, 0, KHO_FDT_MEMORY_MAP_PROP_NAME, &map)) {
+	if (!kho_get_u64(fdt, 0, KHO_FDT_MEMORY_MAP_PROP_NAME, &map)) {
 		kho_give_up("root FDT has no property '%s' of 8 bytes",
 			    KHO_FDT_MEMORY_MAP_PROP_NAME);
 		return false;
 	}
 	kho_in.map_root = map;
 
+	/*
+	 * Without checksums damage could not be told from state, and a damaged
+	 * root would be one without.
+	 */
 	node = fdt_subnode_offset(fdt, 0, KHO_CHECK_SUBTREE_NAME);
-	if (node > 0) {
-		if (!kho_fdt_prop(fdt, node, KHO_FDT_SUB_TREE_PROP_NAME,
-				  &check) || !kho_is_ram_page(check)) {
-			kho_give_up("the checksums' address is damaged");
-			return false;
-		}
-		kho_in.check = check;
+	if (node < 0 ||
+	    !kho_get_u64(fdt, node, KHO_FDT_SUB_TREE_PROP_NAME, &check) ||
+	    !kho_is_ram_page(check)) {
+		kho_give_up("root FDT has no usable subtree '%s'",
+			    KHO_CHECK_SUBTREE_NAME);
+		return false;
 	}
+	kho_in.check = check;
 	return true;
+}
+
+/* Whether the page itself is preserved, and so out of the allocator. */
+static bool __init kho_is_kept_page(phys_addr_t phys)
+{
+	u64 key = kho_map_key(PHYS_PFN(phys), 0);
+	const unsigned long *bits = kho_map_peek(kho_in.map_root, key);
+
+	return bits && test_bit(key & (KHO_MAP_LEAF_BITS - 1), bits);
 }
 
 static void __init kho_take_over(void)
 {
-	const struct kho_check_ser *check = NULL;
+	const struct kho_check_ser *check;
 	u32 fdt_crc;
 
 	if (!kho_read_root())
 		return;
 
-	if (kho_in.check) {
-		check = phys_to_virt(kho_in.check);
-		if (!kho_check_valid(check)) {
-			kho_give_up("the checksums are damaged");
-			return;
-		}
+	check = phys_to_virt(kho_in.check);
+	if (!kho_check_valid(check)) {
+		kho_give_up("the checksums are damaged");
+		return;
 	}
 	if (!kho_verify_map(check) || !kho_take_map())
 		return;
@@ -413,8 +439,12 @@ static void __init kho_take_over(void)
 	kho_in.fdt = phys_to_virt(kho_in.fdt_phys);
 	kho_open_memory();
 
-	fdt_crc = check ? kho_fdt_crc(kho_in.fdt) : 0;
-	if (check && fdt_crc != check->fdt_crc) {
+	fdt_crc = kho_fdt_crc(kho_in.fdt);
+	if (!kho_is_kept_page(kho_in.fdt_phys) ||
+	    !kho_is_kept_page(kho_in.check)) {
+		pr_err("root FDT and checksums are not in the page map; nothing is given back, the pages stay reserved\n");
+		kho_in.fdt = NULL;
+	} else if (fdt_crc != check->fdt_crc) {
 		pr_err("root FDT has checksum %#x, expected %#x; nothing is given back, its pages stay reserved\n",
 		       fdt_crc, check->fdt_crc);
 		kho_in.fdt = NULL;
@@ -433,7 +463,7 @@ void __init kho_memory_takeover(void)
 		return;
 
 	if (!kho_enable)
-		kho_give_up("a handover came in, but this kernel runs with kho=off");
+		kho_give_up("the previous kernel handed state over, but this one runs with kho=off");
 	else
 		kho_take_over();
 }
@@ -448,6 +478,10 @@ void __init kho_memory_init(void)
 	if (kho_is_incoming() && !kho_in.taken)
 		kho_give_up("the architecture did not take over");
 	memblock_kho_open_all();
+
+	/* A dump kernel has no memory to spare, and nobody comes after it. */
+	if (is_kdump_kernel())
+		kho_enable = false;
 	if (!kho_in.taken && kho_enable && !kho_scratch_reserve())
 		kho_enable = false;
 }
@@ -493,8 +527,9 @@ static void kho_block_mask(unsigned long pfn, unsigned long *mask)
  * @free_run:  called for every run of pages in which nothing is preserved, as
  *             long as they are, in ascending order
  *
- * Context: boot; until the first initcall, and later for pages that cannot be
- * preserved. May run on several CPUs for different ranges.
+ * Context: boot; from the first initcall on nothing in the range can be
+ * preserved, and all of it is freed. May run on several CPUs for different
+ * ranges.
  * Return: the number of pages freed.
  */
 unsigned long __meminit kho_free_around(unsigned long start_pfn,
@@ -557,10 +592,16 @@ static unsigned long __init kho_kept_pages(void)
  */
 void __init kho_boot_late(void)
 {
+	phys_addr_t blocks;
 	void *fdt;
 
 	if (!kho_in.taken)
 		return;
+
+	/* What is freed from here on was reserved: nothing of it is kept. */
+	blocks = __pa(kho_blocks);
+	kho_blocks = NULL;
+	memblock_free_late(blocks, BITS_TO_LONGS(kho_nr_blocks) * sizeof(long));
 
 	pr_info("%lu KiB of the previous kernel kept\n",
 		kho_kept_pages() << (PAGE_SHIFT - 10));
@@ -569,10 +610,10 @@ void __init kho_boot_late(void)
 		return;
 
 	fdt = kmemdup(kho_in.fdt, PAGE_SIZE, GFP_KERNEL);
+	/* Without memory for a copy it is used where it is, and stays there. */
 	if (!fdt)
-		pr_err("no memory for the root FDT, nothing is given back\n");
+		return;
 	kho_restore_free(kho_in.fdt);
-	if (kho_in.check)
-		kho_restore_free(phys_to_virt(kho_in.check));
+	kho_restore_free(phys_to_virt(kho_in.check));
 	kho_in.fdt = fdt;
 }

@@ -110,16 +110,28 @@ static inline unsigned long kho_key_pfn(u64 key)
 }
 
 /* kho_pages.c */
-void kho_pages_ready(void);
+void kho_pages_ready(bool ready);
 
 /* kho_scratch.c */
-/* Most areas; few enough for memblock's static array of regions. */
-#define KHO_SCRATCH_MAX		64
+/* Most areas: enough for one on each node of the largest machines. */
+#define KHO_SCRATCH_MAX		128
+
+/* Sizes to choose: percent of what this boot took, or bytes if @given. */
+struct kho_scratch_arg {
+	unsigned int percent;
+	bool given;
+	phys_addr_t low;
+	phys_addr_t global;
+	phys_addr_t pernode;
+};
+
+int kho_scratch_parse(const char *text, struct kho_scratch_arg *arg);
 
 extern struct kho_scratch kho_scratch[KHO_SCRATCH_MAX];
 extern unsigned int kho_scratch_cnt;
 
 int kho_scratch_adopt(phys_addr_t phys, u64 size);
+int kho_scratch_open(void);
 void kho_scratch_drop(void);
 bool kho_scratch_reserve(void);
 void kho_scratch_late(void);
@@ -128,6 +140,11 @@ bool kho_scratch_overlap(phys_addr_t start, phys_addr_t size);
 /* kho_boot.c */
 void kho_boot_late(void);
 
+/* kho_vmalloc.c */
+#if IS_ENABLED(CONFIG_KUNIT)
+bool kho_vmalloc_valid(const struct kho_vmalloc *desc);
+#endif
+
 /* kho_kexec.c */
 int kho_check_init(void);
 bool kho_check_valid(const struct kho_check_ser *check);
@@ -135,6 +152,10 @@ u32 kho_fdt_crc(const void *fdt);
 
 /* kexec_handover.c */
 extern void *kho_out_fdt;
+
+bool kho_get_u64(const void *fdt, int node, const char *name, u64 *val);
+bool kho_carries_state(void);
+void kho_close_root(void);
 
 /* kexec_handover_debugfs.c */
 #ifdef CONFIG_KEXEC_HANDOVER_DEBUG

@@ -294,10 +294,21 @@ static bool kho_image_fits(const struct kimage *image)
  */
 int kho_kexec_check(const struct kimage *image)
 {
-	if (image->type != KEXEC_TYPE_DEFAULT || !atomic_read(&kho_holders) ||
+	if (image->type != KEXEC_TYPE_DEFAULT ||
+	    (!atomic_read(&kho_holders) && !kho_carries_state()) ||
 	    kho_image_fits(image))
 		return 0;
 	return -EOPNOTSUPP;
+}
+
+/**
+ * kho_kexec_commit - the next kernel is about to be started
+ *
+ * Context: the reboot, when it cannot fail any more; may sleep.
+ */
+void kho_kexec_commit(void)
+{
+	kho_close_root();
 }
 
 u32 kho_fdt_crc(const void *fdt)

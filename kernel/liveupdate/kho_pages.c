@@ -30,38 +30,52 @@
 #include "../../mm/internal.h"
 #include "kho_internal.h"
 
-/* Set once preserving works; never cleared. */
+/* Whether preserving works. */
 static bool kho_pages_up __ro_after_init;
+/* Where the memory ended at boot. */
+static unsigned long kho_end_pfn __ro_after_init;
 
-void __init kho_pages_ready(void)
+void __init kho_pages_ready(bool ready)
 {
-	kho_pages_up = true;
+	kho_pages_up = ready;
+	kho_end_pfn = max_pfn;
+}
+
+static int kho_preserve_blocks(unsigned long pfn, unsigned long nr,
+			       unsigned int order)
+{
+	if (!kho_pages_up)
+		return -EOPNOTSUPP;
+	/* The next kernel finds in its memory map what was there at boot. */
+	if (pfn >= kho_end_pfn || nr > (kho_end_pfn - pfn) >> order)
+		return -EINVAL;
+	if (kho_scratch_overlap(PFN_PHYS(pfn), PFN_PHYS(nr << order)))
+		return -EINVAL;
+
+	return kho_map_set(&kho_map, pfn, nr, order);
 }
 
 /**
  * kho_preserve_run - preserve folios that lie one after the other
  * @pfn:   first page of the first folio, aligned to 2^@order
  * @nr:    number of folios
- * @order: order of each, 0..KHO_MAP_MAX_ORDER
+ * @order: order of each, 0..MAX_PAGE_ORDER
  *
  * The caller keeps its references; the folios must not move or be freed until
  * kho_unpreserve_run(). Restored one by one with kho_restore_folio().
  *
  * Context: may sleep.
  * Return: 0; -EOPNOTSUPP if Kexec Handover is off; -EINVAL for an unaligned or
- * empty run, or one that touches scratch; -ENOMEM; -EEXIST if one of the
- * folios is preserved already. Nothing is preserved then.
+ * empty run, or one that touches scratch or memory above what was there at
+ * boot; -ENOMEM; -EEXIST if one of the folios is preserved already. Nothing is
+ * preserved then.
  */
 int kho_preserve_run(unsigned long pfn, unsigned long nr, unsigned int order)
 {
-	if (!kho_pages_up)
-		return -EOPNOTSUPP;
-	if (!nr || order > KHO_MAP_MAX_ORDER || !IS_ALIGNED(pfn, 1UL << order))
-		return -EINVAL;
-	if (kho_scratch_overlap(PFN_PHYS(pfn), PFN_PHYS(nr << order)))
+	if (!nr || order > MAX_PAGE_ORDER || !IS_ALIGNED(pfn, 1UL << order))
 		return -EINVAL;
 
-	return kho_map_set(&kho_map, pfn, nr, order);
+	return kho_preserve_blocks(pfn, nr, order);
 }
 EXPORT_SYMBOL_GPL(kho_preserve_run);
 
@@ -139,7 +153,7 @@ int kho_preserve_pages(struct page *page, unsigned long nr_pages)
 	while (!err && pfn < end) {
 		unsigned int order = kho_block_order(pfn, end - pfn);
 
-		err = kho_preserve_run(pfn, 1, order);
+		err = kho_preserve_blocks(pfn, 1, order);
 		if (!err)
 			pfn += 1UL << order;
 	}
@@ -176,7 +190,8 @@ EXPORT_SYMBOL_GPL(kho_unpreserve_pages);
  * @order: order of each
  *
  * For metadata from the previous kernel: an address that it names may be used
- * only if this says yes, and then lies in RAM.
+ * only if this says yes, and then lies in RAM. It says yes for what this kernel
+ * preserves, too.
  *
  * Context: may sleep.
  * Return: true if all are.
@@ -213,8 +228,29 @@ EXPORT_SYMBOL_GPL(kho_is_preserved);
 
 /*
  * The pages were initialized at boot with a reference each and never given to
- * the allocator: make them what the allocator hands out, and count them as
- * memory that it manages.
+ * anybody. A page that is not so is in use in this kernel, whatever the
+ * previous kernel's data says.
+ */
+static bool kho_pages_untouched(struct page *page, unsigned long nr)
+{
+	unsigned long i;
+
+	for (i = 0; i < nr; i++, page++) {
+		if (page_ref_count(page) != 1 || page->mapping ||
+		    page_private(page) ||
+		    (page->flags & (PAGE_FLAGS_CHECK_AT_PREP |
+				    BIT(PG_reserved)))) {
+			pr_err("page %#lx is in use, it cannot be restored\n",
+			       page_to_pfn(page));
+			return false;
+		}
+	}
+	return true;
+}
+
+/*
+ * Make the pages what the allocator hands out, and count them as memory that
+ * it manages.
  */
 static void kho_init_pages(struct page *page, unsigned long nr, bool compound)
 {
@@ -249,7 +285,7 @@ struct folio *kho_restore_folio(phys_addr_t phys)
 		return NULL;
 
 	order = kho_map_take_order(&kho_map, PHYS_PFN(phys), MAX_PAGE_ORDER);
-	if (order < 0)
+	if (order < 0 || !kho_pages_untouched(page, 1UL << order))
 		return NULL;
 
 	kho_init_pages(page, 1UL << order, true);
@@ -296,7 +332,8 @@ struct page *kho_restore_pages(phys_addr_t phys, unsigned long nr_pages)
 
 	for (pfn = start; pfn < end; pfn += 1UL << order) {
 		order = kho_preserved_order(pfn, end - pfn);
-		if (order < 0)
+		if (order < 0 ||
+		    !kho_pages_untouched(pfn_to_page(pfn), 1UL << order))
 			return NULL;
 	}
 	for (pfn = start; pfn < end; pfn += 1UL << order) {
@@ -304,8 +341,9 @@ struct page *kho_restore_pages(phys_addr_t phys, unsigned long nr_pages)
 		if (WARN_ON_ONCE(order < 0 ||
 				 !kho_map_take(&kho_map, pfn, order)))
 			return NULL;
+		/* A block lies in one zone, the run may not. */
+		kho_init_pages(pfn_to_page(pfn), 1UL << order, false);
 	}
-	kho_init_pages(pfn_to_page(start), nr_pages, false);
 	return pfn_to_page(start);
 }
 EXPORT_SYMBOL_GPL(kho_restore_pages);

@@ -20,6 +20,7 @@
 #define pr_fmt(fmt) "KHO: " fmt
 
 #include <linux/crash_reserve.h>
+#include <linux/hugetlb.h>
 #include <linux/kexec.h>
 #include <linux/io.h>
 #include <linux/memblock.h>
@@ -37,17 +38,13 @@
 #define KHO_SCRATCH_SCALE	200
 
 /* The areas: aligned to page blocks, without overlap. Fixed after boot. */
-struct kho_scratch kho_scratch[KHO_SCRATCH_MAX];
-unsigned int kho_scratch_cnt;
+struct kho_scratch kho_scratch[KHO_SCRATCH_MAX] __ro_after_init;
+unsigned int kho_scratch_cnt __ro_after_init;
 
-/* Of kho_scratch=: percent, or bytes if @given. */
-static struct {
-	unsigned int percent;
-	bool given;
-	phys_addr_t low;
-	phys_addr_t global;
-	phys_addr_t pernode;
-} kho_scratch_arg __initdata = { .percent = KHO_SCRATCH_SCALE };
+/* What kho_scratch= asks for. */
+static struct kho_scratch_arg kho_scratch_arg __initdata = {
+	.percent = KHO_SCRATCH_SCALE,
+};
 
 /**
  * kho_scratch_overlap - whether a range touches scratch
@@ -69,26 +66,30 @@ bool kho_scratch_overlap(phys_addr_t start, phys_addr_t size)
 }
 
 /**
- * kho_is_scratch_pfn - whether a page lies in scratch
- * @pfn: the page
+ * kho_touches_scratch - whether one of some pages lies in scratch
+ * @pfn: the first page
+ * @nr:  how many
  *
  * Context: any.
- * Return: true if it does.
+ * Return: true if one does.
  */
-bool kho_is_scratch_pfn(unsigned long pfn)
+bool kho_touches_scratch(unsigned long pfn, unsigned long nr)
 {
-	return kho_scratch_overlap(PFN_PHYS(pfn), PAGE_SIZE);
+	return kho_scratch_overlap(PFN_PHYS(pfn), PFN_PHYS(nr));
 }
 
-static bool __init kho_scratch_valid(const struct kho_scratch *area)
+/* Whether an area is one, and touches none of the @cnt in front of it. */
+static bool __init kho_scratch_valid(const struct kho_scratch *area,
+				     unsigned int cnt)
 {
+	kho_scratch_cnt = cnt;
 	return area->size && area->addr + area->size > area->addr &&
-	       IS_ALIGNED(area->addr | area->size, CMA_MIN_ALIGNMENT_BYTES);
+	       IS_ALIGNED(area->addr | area->size, CMA_MIN_ALIGNMENT_BYTES) &&
+	       !kho_scratch_overlap(area->addr, area->size);
 }
 
 /**
- * kho_scratch_adopt - take the previous kernel's areas on, open them to
- * memblock
+ * kho_scratch_adopt - take the previous kernel's areas on
  * @phys: address of its array
  * @size: of the array, in bytes
  *
@@ -97,12 +98,13 @@ static bool __init kho_scratch_valid(const struct kho_scratch *area)
  */
 int __init kho_scratch_adopt(phys_addr_t phys, u64 size)
 {
-	unsigned int i, cnt = size / sizeof(*kho_scratch);
+	unsigned int i, cnt;
 	void *array;
 
-	if (!phys || !cnt || cnt > KHO_SCRATCH_MAX ||
+	if (!phys || !size || size > sizeof(kho_scratch) ||
 	    size % sizeof(*kho_scratch))
 		return -EINVAL;
+	cnt = size / sizeof(*kho_scratch);
 
 	array = early_memremap(phys, size);
 	if (!array)
@@ -111,14 +113,32 @@ int __init kho_scratch_adopt(phys_addr_t phys, u64 size)
 	early_memunmap(array, size);
 
 	for (i = 0; i < cnt; i++)
-		if (!kho_scratch_valid(&kho_scratch[i]))
+		if (!kho_scratch_valid(&kho_scratch[i], i))
 			return -EINVAL;
 
 	kho_scratch_cnt = cnt;
-	for (i = 0; i < cnt; i++) {
-		memblock_add(kho_scratch[i].addr, kho_scratch[i].size);
-		memblock_mark_kho_open(kho_scratch[i].addr,
-				       kho_scratch[i].size);
+	return 0;
+}
+
+/**
+ * kho_scratch_open - let memblock give the areas out
+ *
+ * Context: early boot, when memblock knows the memory.
+ * Return: 0; -EINVAL if an area is not RAM; -ENOMEM.
+ */
+int __init kho_scratch_open(void)
+{
+	unsigned int i;
+	int err;
+
+	for (i = 0; i < kho_scratch_cnt; i++) {
+		if (!memblock_is_region_memory(kho_scratch[i].addr,
+					       kho_scratch[i].size))
+			return -EINVAL;
+		err = memblock_mark_kho_open(kho_scratch[i].addr,
+					     kho_scratch[i].size);
+		if (err)
+			return err;
 	}
 	return 0;
 }
@@ -147,24 +167,80 @@ static phys_addr_t __init kho_boot_size(phys_addr_t start, phys_addr_t end)
 	return size;
 }
 
-static phys_addr_t __init kho_overlap_size(const struct resource *res,
+static phys_addr_t __init kho_overlap_size(phys_addr_t from, phys_addr_t to,
 					   phys_addr_t start, phys_addr_t end)
 {
-	phys_addr_t from = max_t(phys_addr_t, res->start, start);
-	phys_addr_t to = min_t(phys_addr_t, res->end + 1, end);
-
-	return res->end && from < to ? to - from : 0;
+	from = max(from, start);
+	to = min(to, end);
+	return from < to ? to - from : 0;
 }
 
-static phys_addr_t __init kho_need(phys_addr_t start, phys_addr_t end)
-{
-	phys_addr_t size = kho_boot_size(start, end), other = 0;
+struct kho_range {
+	phys_addr_t start;
+	phys_addr_t end;
+	phys_addr_t found;
+};
 
-#ifdef CONFIG_CRASH_RESERVE
-	other += kho_overlap_size(&crashk_res, start, end);
-	other += kho_overlap_size(&crashk_low_res, start, end);
+#ifdef CONFIG_CMA
+static int __init kho_add_cma(struct cma *cma, void *data)
+{
+	phys_addr_t base = cma_get_base(cma);
+	struct kho_range *range = data;
+
+	range->found += kho_overlap_size(base, base + cma_get_size(cma),
+					 range->start, range->end);
+	return 0;
+}
+
+static void __init kho_add_cma_areas(struct kho_range *range)
+{
+	cma_for_each_area(kho_add_cma, range);
+}
+#else
+static inline void kho_add_cma_areas(struct kho_range *range) { }
 #endif
-	size -= min(size, other);
+
+#ifdef CONFIG_HUGETLB_PAGE
+static void __init kho_add_huge_pages(struct kho_range *range)
+{
+	struct huge_bootmem_page *page;
+	phys_addr_t base;
+	int nid;
+
+	for_each_online_node(nid) {
+		/* The lists are made when there is something to put there. */
+		if (!huge_boot_pages[nid].next)
+			continue;
+		list_for_each_entry(page, &huge_boot_pages[nid], list) {
+			base = virt_to_phys(page);
+			range->found += kho_overlap_size(base, base +
+						huge_page_size(page->hstate),
+						range->start, range->end);
+		}
+	}
+}
+#else
+static inline void kho_add_huge_pages(struct kho_range *range) { }
+#endif
+
+/* What the next boot needs of a range, by what this one took. */
+static phys_addr_t __init kho_boot_needs(phys_addr_t start, phys_addr_t end)
+{
+	phys_addr_t size = kho_boot_size(start, end);
+	struct kho_range pools = { .start = start, .end = end };
+
+	kho_add_cma_areas(&pools);
+	kho_add_huge_pages(&pools);
+#ifdef CONFIG_CRASH_RESERVE
+	if (crashk_res.end)
+		pools.found += kho_overlap_size(crashk_res.start,
+						crashk_res.end + 1, start, end);
+	if (crashk_low_res.end)
+		pools.found += kho_overlap_size(crashk_low_res.start,
+						crashk_low_res.end + 1,
+						start, end);
+#endif
+	size -= min(size, pools.found);
 	return size * kho_scratch_arg.percent / 100;
 }
 
@@ -203,7 +279,7 @@ static bool __init kho_scratch_add_all(phys_addr_t low, phys_addr_t global,
 		return false;
 	if (!pernode)
 		return true;
-	for_each_online_node(nid)
+	for_each_node_state(nid, N_MEMORY)
 		if (!kho_scratch_add(pernode, MEMBLOCK_ALLOC_ACCESSIBLE, nid,
 				     "node's"))
 			return false;
@@ -213,8 +289,8 @@ static bool __init kho_scratch_add_all(phys_addr_t low, phys_addr_t global,
 static bool __init kho_scratch_add_default(void)
 {
 	phys_addr_t limit = ARCH_LOW_ADDRESS_LIMIT + 1ULL;
-	phys_addr_t low = kho_need(0, limit);
-	phys_addr_t high = kho_need(limit, PHYS_ADDR_MAX);
+	phys_addr_t low = kho_boot_needs(0, limit);
+	phys_addr_t high = kho_boot_needs(limit, PHYS_ADDR_MAX);
 
 	/* Memory that a node needs for itself may come from another one. */
 	return kho_scratch_add_all(low, high, 0);
@@ -288,47 +364,61 @@ void __init kho_scratch_late(void)
 			if (!is_migrate_cma_page(page))
 				set_pageblock_migratetype(page, MIGRATE_CMA);
 			page_zone(page)->cma_pages += pageblock_nr_pages;
+			totalcma_pages += pageblock_nr_pages;
 		}
 	}
 }
 
-static int __init kho_parse_sizes(const char *arg)
+static int __init kho_parse_sizes(const char *text,
+				  struct kho_scratch_arg *arg)
 {
 	phys_addr_t size[3];
 	unsigned int i;
 	char *end;
 
 	for (i = 0; i < ARRAY_SIZE(size); i++) {
-		size[i] = memparse(arg, &end);
-		if (end == arg || *end != (i < 2 ? ',' : '\0'))
+		size[i] = memparse(text, &end);
+		if (end == text || *end != (i < 2 ? ',' : '\0'))
 			return -EINVAL;
-		arg = end + 1;
+		text = end + 1;
 	}
 	if (!size[0] && !size[1] && !size[2])
 		return -EINVAL;
-	kho_scratch_arg.low = size[0];
-	kho_scratch_arg.global = size[1];
-	kho_scratch_arg.pernode = size[2];
-	kho_scratch_arg.given = true;
+	arg->low = size[0];
+	arg->global = size[1];
+	arg->pernode = size[2];
+	arg->given = true;
 	return 0;
 }
 
-static int __init kho_parse_percent(const char *arg)
+static int __init kho_parse_percent(const char *text,
+				    struct kho_scratch_arg *arg)
 {
 	unsigned int percent;
 	char unit, rest;
 
-	if (sscanf(arg, "%u%c%c", &percent, &unit, &rest) != 2 || unit != '%' ||
-	    percent < 100 || percent > 10000)
+	if (sscanf(text, "%5u%c%c", &percent, &unit, &rest) != 2 ||
+	    unit != '%' || percent < 100 || percent > 10000)
 		return -EINVAL;
-	kho_scratch_arg.percent = percent;
+	arg->percent = percent;
 	return 0;
 }
 
-/* kho_scratch=N% or kho_scratch=LOW,GLOBAL,PERNODE */
+/**
+ * kho_scratch_parse - read the value of kho_scratch=
+ * @text: N% or LOW,GLOBAL,PERNODE
+ * @arg:  what is set in it
+ *
+ * Return: 0, or -EINVAL; @arg is then as before.
+ */
+int __init kho_scratch_parse(const char *text, struct kho_scratch_arg *arg)
+{
+	return kho_parse_percent(text, arg) ? kho_parse_sizes(text, arg) : 0;
+}
+
 static int __init kho_parse_scratch(char *arg)
 {
-	if (!arg || (kho_parse_percent(arg) && kho_parse_sizes(arg)))
+	if (!arg || kho_scratch_parse(arg, &kho_scratch_arg))
 		pr_warn("kho_scratch=%s is neither N%% (100..10000) nor LOW,GLOBAL,PERNODE; using %u%%\n",
 			arg ?: "", KHO_SCRATCH_SCALE);
 	return 0;
