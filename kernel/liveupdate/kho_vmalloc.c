@@ -14,6 +14,7 @@
 
 #define pr_fmt(fmt) "KHO: " fmt
 
+#include <kunit/visibility.h>
 #include <linux/export.h>
 #include <linux/io.h>
 #include <linux/mm.h>
@@ -150,7 +151,7 @@ EXPORT_SYMBOL_GPL(kho_unpreserve_vmalloc);
  * Check a descriptor from the previous kernel against the page map, as far as
  * it can be followed. Nothing has been restored when this fails.
  */
-static bool kho_vmalloc_valid(const struct kho_vmalloc *desc)
+VISIBLE_IF_KUNIT bool kho_vmalloc_valid(const struct kho_vmalloc *desc)
 {
 	u64 phys = desc->first;
 	unsigned long left = desc->total_pages;
