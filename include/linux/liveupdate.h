@@ -25,6 +25,8 @@ struct module;
  * @serialized_data: what the next kernel gets of the file; set by @preserve,
  *                   may be changed by @freeze
  * @private_data:    the handler's own, in this kernel only; set by @preserve
+ *                   for what follows up to @unpreserve, and by @retrieve for
+ *                   @can_finish and @finish
  */
 struct liveupdate_file_op_args {
 	struct liveupdate_file_handler *handler;
@@ -42,7 +44,8 @@ struct liveupdate_file_op_args {
  * @unpreserve:   undo @preserve
  * @freeze:       optional; the reboot has begun: write down what changes until
  *                now. An error stops the reboot.
- * @unfreeze:     optional; undo @freeze, the reboot failed
+ * @unfreeze:     optional; undo @freeze, the reboot failed. Not called for the
+ *                file whose @freeze failed: that has undone what it did.
  * @retrieve:     make the file from @serialized_data. -ENOMEM, -EINTR and
  *                -EAGAIN mean that nothing was consumed and that it may be
  *                asked again; any other error is remembered.

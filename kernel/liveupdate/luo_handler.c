@@ -79,8 +79,12 @@ struct liveupdate_file_handler *luo_handler_for_file(struct file *file)
 
 	guard(rwsem_read)(&luo_handlers_lock);
 	list_for_each_entry(fh, &luo_handlers, list) {
-		if (fh->ops->can_preserve(fh, file) && luo_handler_get(fh))
-			return fh;
+		/*
+		 * The first one counts, also while its module is on its way
+		 * out: another would know the file under another object.
+		 */
+		if (fh->ops->can_preserve(fh, file))
+			return luo_handler_get(fh) ? fh : NULL;
 	}
 	return NULL;
 }

@@ -12,8 +12,9 @@
  *	luo_file.lock		one file's way back (RETRIEVE_FD)
  *	handler operations	a handler's own locks
  *	table lock		luo_session.c: names and lists of sessions
- *	handlers lock		luo_handler.c: the handlers; can_preserve and
- *				get_id are called below everything else
+ *	handlers lock		luo_handler.c: the handlers; can_preserve is
+ *				called with it. get_id is called without it,
+ *				below the locks of the session and the file
  *	luo_flb.lock		luo_flb.c: one FLB; held over its operations
  *	FLB operations		an FLB's own locks
  *	FLBs lock		luo_flb.c: room for the entries of all FLBs
@@ -49,7 +50,9 @@ enum luo_session_kind {
 /**
  * struct luo_session - a named set of files
  * @name:       the name, padded with NULs: the key of @name_node
- * @kind:       changed under @lock and the table lock, read under either
+ * @kind:       changed under the table lock, and under @lock too as soon as
+ *              somebody else knows the session; read under @lock, or by the
+ *              last one who knows it
  * @held:       incoming only: somebody has its descriptor; table lock
  * @named:      it is found by its name; table lock
  * @lock:       protects @tokens, @files, @nr_files and @room

@@ -479,10 +479,11 @@ static bool __init luo_wire_read_sessions(u64 header)
 	while ((sers = kho_chain_read(&reader, &nr))) {
 		if (WARN_ON_ONCE(IS_ERR(sers)))
 			return false;
-		nr_read += nr;
 		for (i = 0; i < nr; i++) {
 			if (luo_wire_read_session(&sers[i]))
 				whole = false;
+			else
+				nr_read++;
 		}
 	}
 
