@@ -231,7 +231,7 @@ err_room:
 
 /**
  * luo_file_preserve - add a file to an outgoing session
- * @session: the session
+ * @session: the session, or an empty one that is going to be outgoing
  * @file:    the file; a reference of its own is taken
  * @token:   what it is to be called
  *
@@ -276,7 +276,7 @@ int luo_file_preserve(struct luo_session *session, struct file *file,
 
 /**
  * luo_files_unpreserve - drop all files of an outgoing session, last one first
- * @session: the session
+ * @session: the session, as in luo_file_preserve()
  *
  * Context: may sleep; @session->lock is held for writing.
  */

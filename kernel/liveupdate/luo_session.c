@@ -337,20 +337,36 @@ struct file *luo_session_retrieve(const char *name)
 	return file;
 }
 
-/* The first file of a session that was finished: it may have its name back. */
+static bool luo_session_name_is_taken(const struct luo_session *session)
+{
+	guard(mutex)(&luo_sessions_lock);
+	return rhashtable_lookup_fast(&luo_outgoing.names, session->name,
+				      luo_name_params);
+}
+
+/*
+ * The first file of a session that was finished: it may have its name back,
+ * and bears it only once nothing can fail any more.
+ */
 static int luo_session_preserve_first(struct luo_session *session,
 				      struct file *file, u64 token)
 {
 	int err;
 
-	err = luo_session_link(session, LUO_SESSION_OUTGOING);
-	if (err)
-		return err == -EEXIST ? -ENOTUNIQ : err;
+	/* Only to be cheap: what counts is whether it can be linked. */
+	if (luo_session_name_is_taken(session))
+		return -ENOTUNIQ;
 
 	err = luo_file_preserve(session, file, token);
 	if (err)
-		luo_session_unlink(session);
-	return err;
+		return err;
+
+	err = luo_session_link(session, LUO_SESSION_OUTGOING);
+	if (err) {
+		luo_files_unpreserve(session);
+		luo_wire_reserve_files(session, 0);
+	}
+	return err == -EEXIST ? -ENOTUNIQ : err;
 }
 
 /**

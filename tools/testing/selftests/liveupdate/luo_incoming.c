@@ -381,6 +381,32 @@ INCOMING(used_again_after_finish)
 	EXPECT_LE(0, self->session);
 }
 
+/* The name is free while nothing has been preserved under it. */
+INCOMING(failing_preserve_takes_no_name)
+{
+	int event = eventfd(0, EFD_CLOEXEC), session, i;
+	pid_t pid;
+
+	ASSERT_LE(0, event);
+	ASSERT_EQ(0, lu_finish(self->session));
+	pid = fork();
+	ASSERT_LE(0, pid);
+	if (!pid) {
+		/* ENOENT, or ENOTUNIQ while the name is taken. */
+		while (lu_preserve(self->session, event, 1) < 0)
+			;
+		_exit(1);
+	}
+	for (i = 0; i < 5000; i++) {
+		session = lu_create(self->dev, "failing_preserve_takes_no_name");
+		ASSERT_LE(0, session)
+			TH_LOG("round %d", i);
+		close(session);
+	}
+	ASSERT_EQ(0, kill(pid, SIGKILL));
+	ASSERT_EQ(pid, waitpid(pid, NULL, 0));
+}
+
 INCOMING(name_taken_after_finish)
 {
 	const char *name = "name_taken_after_finish";
