@@ -24,10 +24,12 @@
 
 #define pr_fmt(fmt) "liveupdate: " fmt
 
+#include <linux/delay.h>
 #include <linux/export.h>
 #include <linux/init.h>
 #include <linux/kstrtox.h>
 #include <linux/printk.h>
+#include <linux/rhashtable.h>
 
 #include "luo_internal.h"
 
@@ -36,6 +38,33 @@ static bool luo_wanted __initdata =
 static bool luo_enabled __ro_after_init;
 
 DECLARE_RWSEM(luo_gate);
+
+/**
+ * luo_table_insert - add something to a table that has each key once
+ * @table:  the table
+ * @node:   its place in the table
+ * @params: parameters of the table
+ *
+ * A table that fills faster than it grows refuses for a moment, which means
+ * nothing to a caller: the growing is waited for.
+ *
+ * Context: may sleep.
+ * Return: 0, -%EEXIST for a key that is there, or -%ENOMEM.
+ */
+int luo_table_insert(struct rhashtable *table, struct rhash_head *node,
+		     const struct rhashtable_params *params)
+{
+	unsigned int tries;
+	int err;
+
+	for (tries = 10; tries; tries--) {
+		err = rhashtable_lookup_insert_fast(table, node, *params);
+		if (!err || err == -EEXIST)
+			return err;
+		fsleep(USEC_PER_MSEC);
+	}
+	return -ENOMEM;
+}
 
 static int __init luo_parse_switch(char *arg)
 {

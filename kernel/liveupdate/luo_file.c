@@ -81,8 +81,8 @@ static int luo_object_add(struct luo_file *f, struct file *file)
 	f->object.fh = f->fh;
 	f->object.id = ops->get_id ? ops->get_id(file) : (unsigned long)file;
 
-	err = rhashtable_lookup_insert_fast(&luo_objects, &f->object_node,
-					    luo_object_params);
+	err = luo_table_insert(&luo_objects, &f->object_node,
+			       &luo_object_params);
 	if (err)
 		return err == -EEXIST ? -EBUSY : err;
 	f->listed = true;

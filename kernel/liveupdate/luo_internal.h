@@ -138,6 +138,9 @@ struct luo_file {
 /* luo_core.c */
 extern struct rw_semaphore luo_gate;
 
+int luo_table_insert(struct rhashtable *table, struct rhash_head *node,
+		     const struct rhashtable_params *params);
+
 DEFINE_GUARD_COND(rwsem_read, _kill, down_read_killable(_T) == 0)
 
 /* Errors by which an implementation says that it has consumed nothing. */

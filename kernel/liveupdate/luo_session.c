@@ -162,8 +162,8 @@ static int luo_session_link(struct luo_session *session,
 	if (err)
 		return err;
 
-	err = rhashtable_lookup_insert_fast(&table->names, &session->name_node,
-					    luo_name_params);
+	err = luo_table_insert(&table->names, &session->name_node,
+			       &luo_name_params);
 	if (err && !(err == -EEXIST && kind == LUO_SESSION_INCOMING)) {
 		luo_wire_reserve_sessions(luo_nr_sessions);
 		return err;
