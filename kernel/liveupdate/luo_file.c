@@ -398,33 +398,12 @@ static int luo_file_do_retrieve(struct luo_file *f)
 	return 0;
 }
 
-/**
- * luo_file_retrieve - get a file that the previous kernel left
- * @session: an incoming session
- * @token:   the file's token
- *
- * The first success makes the file, later ones give the same file.
- *
- * Context: may sleep; @session->lock is held for reading, the file's lock is
- *	    taken, so that files of a session can be retrieved in parallel.
- * Return: the file with a reference for the caller, or
- * * -%ENOENT     - unknown token
- * * -%EOPNOTSUPP - no handler yet
- * * -%ENOMEM, -%EINTR, -%EAGAIN - try again
- * * another error of the handler, which every later attempt gives again
- */
-struct file *luo_file_retrieve(struct luo_session *session, u64 token)
+static struct file *luo_file_get_retrieved(struct luo_file *f)
 {
-	struct luo_file *f;
 	int err;
 
-	lockdep_assert_held_read(&session->lock);
+	lockdep_assert_held(&f->lock);
 
-	f = xa_load(&session->tokens, token);
-	if (!f)
-		return ERR_PTR(-ENOENT);
-
-	guard(mutex)(&f->lock);
 	if (f->status < 0)
 		return ERR_PTR(f->status);
 
@@ -445,6 +424,35 @@ struct file *luo_file_retrieve(struct luo_session *session, u64 token)
 	}
 
 	return get_file(f->file);
+}
+
+/**
+ * luo_file_retrieve - get a file that the previous kernel left
+ * @session: an incoming session
+ * @token:   the file's token
+ *
+ * The first success makes the file, later ones give the same file.
+ *
+ * Context: may sleep; @session->lock is held for reading, the file's lock is
+ *	    taken, so that files of a session can be retrieved in parallel.
+ * Return: the file with a reference for the caller, or
+ * * -%ENOENT     - unknown token
+ * * -%EOPNOTSUPP - no handler yet
+ * * -%ENOMEM, -%EINTR, -%EAGAIN - try again
+ * * another error of the handler, which every later attempt gives again
+ */
+struct file *luo_file_retrieve(struct luo_session *session, u64 token)
+{
+	struct luo_file *f;
+
+	lockdep_assert_held_read(&session->lock);
+
+	f = xa_load(&session->tokens, token);
+	if (!f)
+		return ERR_PTR(-ENOENT);
+
+	scoped_cond_guard(mutex_kill, return ERR_PTR(-EINTR), &f->lock)
+		return luo_file_get_retrieved(f);
 }
 
 static int luo_file_can_finish(struct luo_file *f)

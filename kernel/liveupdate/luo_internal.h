@@ -141,7 +141,10 @@ extern struct rw_semaphore luo_gate;
 int luo_table_insert(struct rhashtable *table, struct rhash_head *node,
 		     const struct rhashtable_params *params);
 
+/* A request can take long: whoever waits for another one can be killed. */
+DEFINE_GUARD_COND(mutex, _kill, mutex_lock_killable(_T) == 0)
 DEFINE_GUARD_COND(rwsem_read, _kill, down_read_killable(_T) == 0)
+DEFINE_GUARD_COND(rwsem_write, _kill, down_write_killable(_T) == 0)
 
 /* Errors by which an implementation says that it has consumed nothing. */
 static inline bool luo_is_transient(int err)

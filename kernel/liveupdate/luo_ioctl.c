@@ -74,23 +74,26 @@ enum luo_reply {
  * @min_size: size of the first version of its structure
  * @size:     size of its structure now
  * @reply:    what the caller gets
- * @run:      does it, with &luo_gate held for reading
+ * @any_time: @run needs nothing that the reboot stops
+ * @run:      does it, with &luo_gate held for reading unless @any_time
  */
 struct luo_request {
 	unsigned int cmd;
 	u32 min_size;
 	u32 size;
 	enum luo_reply reply;
+	bool any_time;
 	int (*run)(struct luo_call *call);
 };
 
-#define LUO_REQUEST(_cmd, _struct, _last, _reply, _run)		\
+#define LUO_REQUEST(_cmd, _struct, _last, _reply, _run, ...)	\
 	{							\
 		.cmd = _cmd,					\
 		.min_size = offsetofend(union luo_args, _last),	\
 		.size = sizeof_field(union luo_args, _struct),	\
 		.reply = _reply,				\
 		.run = _run,					\
+		__VA_ARGS__					\
 	}
 
 static bool luo_name_is_valid(const char *name)
@@ -178,12 +181,14 @@ static const struct luo_request luo_session_requests[] = {
 		    LUO_REPLY_NOTHING, luo_run_finish),
 	LUO_REQUEST(LIVEUPDATE_SESSION_GET_NAME,
 		    get_name, get_name.name,
-		    LUO_REPLY_ARGS, luo_run_get_name),
+		    LUO_REPLY_ARGS, luo_run_get_name, .any_time = true),
 	{ }
 };
 
 static int luo_run(const struct luo_request *req, struct luo_call *call)
 {
+	if (req->any_time)
+		return req->run(call);
 	scoped_cond_guard(rwsem_read_kill, return -EINTR, &luo_gate)
 		return req->run(call);
 }
@@ -198,9 +203,16 @@ static int luo_reply(const struct luo_request *req, const struct luo_call *call,
 }
 
 static int luo_run_for_fd(const struct luo_request *req, struct luo_call *call,
-			  void __user *uarg, u32 size)
+			  struct luo_args_fd __user *uarg)
 {
 	int err;
+
+	/*
+	 * A retrieved file cannot be made unretrieved, so that the result can
+	 * be written is tried first, with what is there already.
+	 */
+	if (put_user(call->args.head.fd, &uarg->fd))
+		return -EFAULT;
 
 	CLASS(get_unused_fd, fd)(O_CLOEXEC);
 	if (fd < 0)
@@ -211,15 +223,14 @@ static int luo_run_for_fd(const struct luo_request *req, struct luo_call *call,
 		return err;
 
 	/*
-	 * If the caller cannot be told, the last reference closes what it
-	 * would have got: a new session is gone, an incoming one is back.
+	 * If the caller cannot be told after all, the last reference closes
+	 * what it would have got: a new session is gone, an incoming one is
+	 * back.
 	 */
 	struct file *file __free(fput) = call->file;
 
-	call->args.head.fd = fd;
-	err = luo_reply(req, call, uarg, size);
-	if (err)
-		return err;
+	if (put_user(fd, &uarg->fd))
+		return -EFAULT;
 
 	fd_install(take_fd(fd), no_free_ptr(file));
 	return 0;
@@ -247,7 +258,7 @@ static long luo_dispatch(const struct luo_request *req,
 		return err;
 
 	if (req->reply == LUO_REPLY_FD)
-		return luo_run_for_fd(req, &call, uarg, size);
+		return luo_run_for_fd(req, &call, uarg);
 
 	err = luo_run(req, &call);
 	if (!err && req->reply == LUO_REPLY_ARGS)

@@ -379,6 +379,7 @@ static int luo_session_preserve_first(struct luo_session *session,
  * Return: 0, or
  * * -%EINVAL   - the session is incoming
  * * -%EBADF    - @fd is not open
+ * * -%EINTR    - killed while waiting for another request
  * * -%ENOTUNIQ - a new session took the name of this finished one
  * * an error of luo_file_preserve(); in any case nothing has changed
  */
@@ -386,17 +387,18 @@ int luo_session_preserve_fd(struct luo_session *session, int fd, u64 token)
 {
 	lockdep_assert_held_read(&luo_gate);
 
-	guard(rwsem_write)(&session->lock);
-	if (session->kind == LUO_SESSION_INCOMING)
-		return -EINVAL;
+	scoped_cond_guard(rwsem_write_kill, return -EINTR, &session->lock) {
+		if (session->kind == LUO_SESSION_INCOMING)
+			return -EINVAL;
 
-	struct file *file __free(fput) = fget(fd);
+		struct file *file __free(fput) = fget(fd);
 
-	if (!file)
-		return -EBADF;
-	if (session->kind == LUO_SESSION_EMPTY)
-		return luo_session_preserve_first(session, file, token);
-	return luo_file_preserve(session, file, token);
+		if (!file)
+			return -EBADF;
+		if (session->kind == LUO_SESSION_EMPTY)
+			return luo_session_preserve_first(session, file, token);
+		return luo_file_preserve(session, file, token);
+	}
 }
 
 /**
@@ -405,34 +407,26 @@ int luo_session_preserve_fd(struct luo_session *session, int fd, u64 token)
  * @token:   the file's token
  *
  * Context: may sleep; &luo_gate is held for reading.
- * Return: the file with a reference, -%EINVAL for an outgoing session, or an
- * error of luo_file_retrieve(); a finished session knows no token any more.
+ * Return: the file with a reference, -%EINVAL for an outgoing session, -%EINTR
+ * when killed while waiting, or an error of luo_file_retrieve(); a finished
+ * session knows no token any more.
  */
 struct file *luo_session_retrieve_fd(struct luo_session *session, u64 token)
 {
 	lockdep_assert_held_read(&luo_gate);
 
-	guard(rwsem_read)(&session->lock);
-	if (session->kind == LUO_SESSION_OUTGOING)
-		return ERR_PTR(-EINVAL);
-	return luo_file_retrieve(session, token);
+	scoped_cond_guard(rwsem_read_kill, return ERR_PTR(-EINTR),
+			  &session->lock) {
+		if (session->kind == LUO_SESSION_OUTGOING)
+			return ERR_PTR(-EINVAL);
+		return luo_file_retrieve(session, token);
+	}
 }
 
-/**
- * luo_session_finish - end an incoming session
- * @session: the session; a finished one is as finished as before
- *
- * Context: may sleep; &luo_gate is held for reading.
- * Return: 0 and the session is empty, -%EINVAL for an outgoing session, or an
- * error of luo_files_finish() and nothing has changed.
- */
-int luo_session_finish(struct luo_session *session)
+static int luo_session_do_finish(struct luo_session *session)
 {
 	int err;
 
-	lockdep_assert_held_read(&luo_gate);
-
-	guard(rwsem_write)(&session->lock);
 	if (session->kind == LUO_SESSION_OUTGOING)
 		return -EINVAL;
 	if (session->kind == LUO_SESSION_EMPTY)
@@ -445,6 +439,23 @@ int luo_session_finish(struct luo_session *session)
 	luo_wire_reserve_files(session, 0);
 	luo_session_unlink(session);
 	return 0;
+}
+
+/**
+ * luo_session_finish - end an incoming session
+ * @session: the session; a finished one is as finished as before
+ *
+ * Context: may sleep; &luo_gate is held for reading.
+ * Return: 0 and the session is empty, -%EINVAL for an outgoing session, -%EINTR
+ * when killed while waiting, or an error of luo_files_finish(); nothing has
+ * changed then.
+ */
+int luo_session_finish(struct luo_session *session)
+{
+	lockdep_assert_held_read(&luo_gate);
+
+	scoped_cond_guard(rwsem_write_kill, return -EINTR, &session->lock)
+		return luo_session_do_finish(session);
 }
 
 /**
