@@ -109,9 +109,12 @@ int liveupdate_reboot(void)
 	if (down_write_killable(&luo_gate))
 		return -EINTR;
 
+	luo_monitor_freeze(true);
 	err = luo_sessions_freeze();
-	if (err)
+	if (err) {
+		luo_monitor_freeze(false);
 		up_write(&luo_gate);
+	}
 	return err;
 }
 
@@ -129,6 +132,7 @@ void liveupdate_reboot_undo(void)
 		return;
 
 	luo_sessions_thaw();
+	luo_monitor_freeze(false);
 	up_write(&luo_gate);
 }
 

@@ -37,6 +37,8 @@
 #include <linux/slab.h>
 #include <linux/string.h>
 
+#include <trace/events/liveupdate.h>
+
 #include "luo_internal.h"
 
 /* A line about a file. The name of its layout can come from elsewhere. */
@@ -138,8 +140,11 @@ static void luo_file_link(struct luo_file *f)
 	struct luo_session *session = f->session;
 
 	list_add_tail(&f->list, &session->files);
-	if (!session->nr_files++)
+	WRITE_ONCE(session->nr_files, session->nr_files + 1);
+	if (session->nr_files == 1)
 		kho_hold();
+	if (session->kind != LUO_SESSION_EMPTY)
+		luo_monitor_files(session->kind, 1);
 }
 
 static void luo_file_unlink(struct luo_file *f)
@@ -148,8 +153,11 @@ static void luo_file_unlink(struct luo_file *f)
 
 	xa_erase(&session->tokens, f->token);
 	list_del(&f->list);
-	if (!--session->nr_files)
+	WRITE_ONCE(session->nr_files, session->nr_files - 1);
+	if (!session->nr_files)
 		kho_release();
+	if (session->kind != LUO_SESSION_EMPTY)
+		luo_monitor_files(session->kind, -1);
 }
 
 static struct liveupdate_file_op_args
@@ -167,6 +175,7 @@ luo_file_op_args(const struct luo_file *f, const struct luo_file_state *state)
 /* For the next kernel; @f->file is set. */
 static int luo_file_do_preserve(struct luo_file *f)
 {
+	u64 start = luo_trace_start(liveupdate_file_preserve);
 	struct liveupdate_file_op_args args;
 	int err;
 
@@ -177,6 +186,7 @@ static int luo_file_do_preserve(struct luo_file *f)
 	f->out = (struct luo_file_state) { };
 	args = luo_file_op_args(f, &f->out);
 	err = f->fh->ops->preserve(&args);
+	trace_liveupdate_file_preserve(f, start, err);
 	if (err) {
 		luo_flbs_unpreserve(f->fh);
 		return err;
@@ -191,8 +201,10 @@ static int luo_file_do_preserve(struct luo_file *f)
 static void luo_file_do_unpreserve(struct luo_file *f)
 {
 	struct liveupdate_file_op_args args = luo_file_op_args(f, &f->out);
+	u64 start = luo_trace_start(liveupdate_file_unpreserve);
 
 	f->fh->ops->unpreserve(&args);
+	trace_liveupdate_file_unpreserve(f, start, 0);
 	luo_flbs_unpreserve(f->fh);
 	f->preserved = false;
 }
@@ -266,6 +278,7 @@ int luo_file_preserve(struct luo_session *session, struct file *file,
 	}
 	f->fh = fh;
 	f->file = get_file(file);
+	f->holder = task_tgid_nr(current);
 	memcpy(f->compatible, fh->compatible, sizeof(f->compatible));
 
 	err = luo_file_add(f);
@@ -371,6 +384,7 @@ static void luo_file_unbind_idle(struct luo_file *f)
 static int luo_file_do_retrieve(struct luo_file *f)
 {
 	struct liveupdate_file_op_args args;
+	u64 start;
 	int err;
 
 	err = luo_file_bind(f);
@@ -378,7 +392,9 @@ static int luo_file_do_retrieve(struct luo_file *f)
 		return err;
 
 	args = luo_file_op_args(f, &f->in);
+	start = luo_trace_start(liveupdate_file_retrieve);
 	err = f->fh->ops->retrieve(&args);
+	trace_liveupdate_file_retrieve(f, start, err);
 	if (luo_is_transient(err)) {
 		luo_file_unbind_idle(f);
 		return err;
@@ -423,6 +439,7 @@ static struct file *luo_file_get_retrieved(struct luo_file *f)
 			return ERR_PTR(err);
 	}
 
+	WRITE_ONCE(f->holder, task_tgid_nr(current));
 	return get_file(f->file);
 }
 
@@ -510,10 +527,12 @@ int luo_files_finish(struct luo_session *session)
 		return err;
 
 	list_for_each_entry_safe(f, n, &session->files, list) {
+		u64 start = luo_trace_start(liveupdate_file_finish);
 		struct liveupdate_file_op_args args;
 
 		args = luo_file_op_args(f, &f->in);
 		f->fh->ops->finish(&args);
+		trace_liveupdate_file_finish(f, start, 0);
 		luo_flbs_finish(f->fh);
 		luo_file_unlink(f);
 		luo_file_free(f);
@@ -571,12 +590,14 @@ void luo_files_unpreserve_again(struct luo_session *session)
 
 static int luo_file_freeze(struct luo_file *f)
 {
+	u64 start = luo_trace_start(liveupdate_file_freeze);
 	struct liveupdate_file_op_args args;
 	int err;
 
 	if (f->fh->ops->freeze) {
 		args = luo_file_op_args(f, &f->out);
 		err = f->fh->ops->freeze(&args);
+		trace_liveupdate_file_freeze(f, start, err);
 		if (err)
 			return err;
 		f->out.data = args.serialized_data;
@@ -632,11 +653,14 @@ void luo_files_unfreeze(struct luo_session *session)
 	lockdep_assert_held_write(&luo_gate);
 
 	list_for_each_entry_reverse(f, &session->files, list) {
+		u64 start = luo_trace_start(liveupdate_file_unfreeze);
+
 		if (!f->frozen)
 			continue;
 		if (f->fh->ops->unfreeze) {
 			args = luo_file_op_args(f, &f->out);
 			f->fh->ops->unfreeze(&args);
+			trace_liveupdate_file_unfreeze(f, start, 0);
 		}
 		f->frozen = false;
 	}

@@ -30,8 +30,11 @@
 #include <linux/list.h>
 #include <linux/liveupdate.h>
 #include <linux/mutex.h>
+#include <linux/refcount.h>
 #include <linux/rhashtable-types.h>
 #include <linux/rwsem.h>
+#include <linux/sched.h>
+#include <linux/sched/clock.h>
 #include <linux/workqueue.h>
 #include <linux/xarray.h>
 
@@ -40,25 +43,40 @@
  * @LUO_SESSION_EMPTY:    new or finished: on no list, under no name
  * @LUO_SESSION_OUTGOING: holds files of this kernel for the next one
  * @LUO_SESSION_INCOMING: holds files of the previous kernel
+ * @LUO_NR_SESSION_KINDS: number of the others
  */
 enum luo_session_kind {
 	LUO_SESSION_EMPTY,
 	LUO_SESSION_OUTGOING,
 	LUO_SESSION_INCOMING,
+	LUO_NR_SESSION_KINDS,
+};
+
+/**
+ * struct luo_holder - who got the descriptor of a session
+ * @pid:  process, as the initial namespace numbers it
+ * @comm: what it called itself, any bytes
+ */
+struct luo_holder {
+	pid_t pid;
+	char comm[TASK_COMM_LEN];
 };
 
 /**
  * struct luo_session - a named set of files
  * @name:       the name, padded with NULs: the key of @name_node
+ * @id:         names it in this kernel, never used for another; not 0
+ * @refs:       one for its life, and one for each who looks at it meanwhile
  * @kind:       changed under the table lock, and under @lock too as soon as
- *              somebody else knows the session; read under @lock, or by the
+ *              somebody else knows the session; read under either, or by the
  *              last one who knows it
  * @held:       incoming only: somebody has its descriptor; table lock
+ * @holder:     outgoing or @held: who got the descriptor first; table lock
  * @named:      it is found by its name; table lock
  * @lock:       protects @tokens, @files, @nr_files and @room
  * @tokens:     the files by token
  * @files:      the files in the order in which they were added
- * @nr_files:   number of files
+ * @nr_files:   number of files; read for information without @lock
  * @room:       pages for the entries of the files, filled at the reboot
  * @list:       place among the sessions of its kind; table lock
  * @name_node:  place among the names of its kind; table lock
@@ -66,9 +84,12 @@ enum luo_session_kind {
  */
 struct luo_session {
 	char name[LIVEUPDATE_SESSION_NAME_LENGTH];
+	u64 id;
+	refcount_t refs;
 	enum luo_session_kind kind;
 	bool held;
 	bool named;
+	struct luo_holder holder;
 	struct rw_semaphore lock;
 	struct xarray tokens;
 	struct list_head files;
@@ -111,6 +132,7 @@ struct luo_object {
  * @preserved:   @out is what the handler preserved
  * @frozen:      the handler has frozen it
  * @listed:      @object is in the list of preserved objects
+ * @holder:      process that preserved it or retrieved it last, or 0
  * @in:          from the previous kernel
  * @out:         for the next kernel
  * @object:      what the file stands for
@@ -128,6 +150,7 @@ struct luo_file {
 	bool preserved;
 	bool frozen;
 	bool listed;
+	pid_t holder;
 	struct luo_file_state in;
 	struct luo_file_state out;
 	struct luo_object object;
@@ -166,6 +189,14 @@ void luo_handler_put(struct liveupdate_file_handler *fh);
 int luo_session_init(void);
 struct file *luo_session_create(const char *name);
 struct file *luo_session_retrieve(const char *name);
+struct file *luo_session_retrieve_id(u64 id);
+int luo_session_discard(u64 id);
+int luo_session_next(struct liveupdate_ioctl_next_session *args);
+struct luo_session *luo_session_get_from(u64 id);
+void luo_session_put(struct luo_session *session);
+bool luo_session_holder(const struct luo_session *session,
+			struct luo_holder *holder);
+const char *luo_session_state_name(const struct luo_session *session);
 int luo_session_preserve_fd(struct luo_session *session, int fd, u64 token);
 struct file *luo_session_retrieve_fd(struct luo_session *session, u64 token);
 int luo_session_finish(struct luo_session *session);
@@ -221,5 +252,20 @@ int luo_wire_add_flb(const char *name, u64 data, u64 count);
 void luo_wire_begin(void);
 int luo_wire_add_session(struct luo_session *session);
 int luo_wire_end(void);
+u64 luo_wire_number(void);
+
+/* luo_monitor.c */
+struct seq_file;
+void luo_seq_name(struct seq_file *m, const char *name);
+void luo_monitor_sessions(enum luo_session_kind kind, long delta);
+void luo_monitor_files(enum luo_session_kind kind, long delta);
+void luo_monitor_freeze(bool frozen);
+
+/*
+ * When the step began whose end is an event; 0 if nobody wants to know. This
+ * clock is a fine one already when sessions are read in.
+ */
+#define luo_trace_start(event)						\
+	(trace_##event##_enabled() ? local_clock() : 0)
 
 #endif /* _LUO_INTERNAL_H */

@@ -37,6 +37,9 @@ union luo_args {
 	struct luo_args_fd head;
 	struct liveupdate_ioctl_create_session create;
 	struct liveupdate_ioctl_retrieve_session retrieve;
+	struct liveupdate_ioctl_next_session next;
+	struct liveupdate_ioctl_retrieve_session_id retrieve_id;
+	struct liveupdate_ioctl_discard_session discard;
 	struct liveupdate_session_preserve_fd preserve_fd;
 	struct liveupdate_session_retrieve_fd retrieve_fd;
 	struct liveupdate_session_finish finish;
@@ -46,6 +49,8 @@ union luo_args {
 static_assert(offsetof(union luo_args, create.fd) ==
 	      offsetof(union luo_args, head.fd));
 static_assert(offsetof(union luo_args, retrieve.fd) ==
+	      offsetof(union luo_args, head.fd));
+static_assert(offsetof(union luo_args, retrieve_id.fd) ==
 	      offsetof(union luo_args, head.fd));
 static_assert(offsetof(union luo_args, retrieve_fd.fd) ==
 	      offsetof(union luo_args, head.fd));
@@ -127,6 +132,25 @@ static int luo_run_retrieve_session(struct luo_call *call)
 	return luo_return_file(call, luo_session_retrieve(name));
 }
 
+static int luo_run_next_session(struct luo_call *call)
+{
+	return luo_session_next(&call->args.next);
+}
+
+static int luo_run_retrieve_session_id(struct luo_call *call)
+{
+	u64 id = call->args.retrieve_id.id;
+
+	return luo_return_file(call, luo_session_retrieve_id(id));
+}
+
+static int luo_run_discard_session(struct luo_call *call)
+{
+	if (call->args.discard.reserved)
+		return -EINVAL;
+	return luo_session_discard(call->args.discard.id);
+}
+
 static int luo_run_preserve_fd(struct luo_call *call)
 {
 	return luo_session_preserve_fd(call->session,
@@ -166,6 +190,15 @@ static const struct luo_request luo_device_requests[] = {
 	LUO_REQUEST(LIVEUPDATE_IOCTL_RETRIEVE_SESSION,
 		    retrieve, retrieve.name,
 		    LUO_REPLY_FD, luo_run_retrieve_session),
+	LUO_REQUEST(LIVEUPDATE_IOCTL_NEXT_SESSION,
+		    next, next.name,
+		    LUO_REPLY_ARGS, luo_run_next_session),
+	LUO_REQUEST(LIVEUPDATE_IOCTL_RETRIEVE_SESSION_ID,
+		    retrieve_id, retrieve_id.id,
+		    LUO_REPLY_FD, luo_run_retrieve_session_id),
+	LUO_REQUEST(LIVEUPDATE_IOCTL_DISCARD_SESSION,
+		    discard, discard.id,
+		    LUO_REPLY_NOTHING, luo_run_discard_session),
 	{ }
 };
 

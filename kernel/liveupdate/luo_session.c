@@ -35,7 +35,10 @@
 #include <linux/printk.h>
 #include <linux/rhashtable.h>
 #include <linux/slab.h>
+#include <linux/seq_file.h>
 #include <linux/string.h>
+
+#include <trace/events/liveupdate.h>
 
 #include "luo_internal.h"
 
@@ -65,6 +68,11 @@ static struct luo_session_table luo_incoming = {
 
 /* In both tables: so many have to be written down. */
 static unsigned long luo_nr_sessions;
+
+/* The sessions of both tables by their ids. */
+static DEFINE_XARRAY_FLAGS(luo_sessions_by_id, XA_FLAGS_ACCOUNT);
+static atomic64_t luo_last_id;
+
 static DEFINE_MUTEX(luo_sessions_lock);
 
 static struct workqueue_struct *luo_close_wq;
@@ -123,6 +131,8 @@ struct luo_session *luo_session_alloc(const char *name)
 		return NULL;
 
 	strscpy_pad(session->name, name);
+	session->id = atomic64_inc_return(&luo_last_id);
+	refcount_set(&session->refs, 1);
 	session->kind = LUO_SESSION_EMPTY;
 	init_rwsem(&session->lock);
 	xa_init_flags(&session->tokens, XA_FLAGS_ACCOUNT);
@@ -134,15 +144,35 @@ struct luo_session *luo_session_alloc(const char *name)
 }
 
 /**
- * luo_session_free - free an empty session
- * @session: in no table, without files
+ * luo_session_put - look at a session no longer
+ * @session: session from luo_session_get_from()
+ *
+ * Context: may sleep.
  */
-void luo_session_free(struct luo_session *session)
+void luo_session_put(struct luo_session *session)
 {
+	if (!refcount_dec_and_test(&session->refs))
+		return;
 	WARN_ON_ONCE(session->nr_files);
 	kho_chain_destroy(&session->room);
 	xa_destroy(&session->tokens);
 	kfree(session);
+}
+
+/**
+ * luo_session_free - free an empty session once nobody looks at it
+ * @session: in no table, without files
+ */
+void luo_session_free(struct luo_session *session)
+{
+	luo_session_put(session);
+}
+
+static void luo_session_set_holder(struct luo_session *session)
+{
+	lockdep_assert_held(&luo_sessions_lock);
+	session->holder.pid = task_tgid_nr(current);
+	get_task_comm(session->holder.comm, current->group_leader);
 }
 
 /*
@@ -162,9 +192,17 @@ static int luo_session_link(struct luo_session *session,
 	if (err)
 		return err;
 
+	err = xa_insert(&luo_sessions_by_id, session->id, session,
+			GFP_KERNEL_ACCOUNT);
+	if (err) {
+		luo_wire_reserve_sessions(luo_nr_sessions);
+		return err;
+	}
+
 	err = luo_table_insert(&table->names, &session->name_node,
 			       &luo_name_params);
 	if (err && !(err == -EEXIST && kind == LUO_SESSION_INCOMING)) {
+		xa_erase(&luo_sessions_by_id, session->id);
 		luo_wire_reserve_sessions(luo_nr_sessions);
 		return err;
 	}
@@ -173,6 +211,10 @@ static int luo_session_link(struct luo_session *session,
 	session->kind = kind;
 	list_add_tail(&session->list, &table->list);
 	luo_nr_sessions++;
+	luo_monitor_sessions(kind, 1);
+	luo_monitor_files(kind, session->nr_files);
+	if (kind == LUO_SESSION_OUTGOING)
+		luo_session_set_holder(session);
 	return 0;
 }
 
@@ -190,6 +232,8 @@ static void luo_session_unlink(struct luo_session *session)
 		rhashtable_remove_fast(&table->names, &session->name_node,
 				       luo_name_params);
 	list_del_init(&session->list);
+	xa_erase(&luo_sessions_by_id, session->id);
+	luo_monitor_sessions(session->kind, -1);
 	session->named = false;
 	session->held = false;
 	session->kind = LUO_SESSION_EMPTY;
@@ -243,9 +287,39 @@ static int luo_session_release(struct inode *inode, struct file *file)
 	return 0;
 }
 
+/**
+ * luo_session_state_name - what a session is, in a word
+ * @session: the session, of whichever kind
+ *
+ * Context: any; what it says can be over at once.
+ * Return: "empty", "outgoing" or "incoming".
+ */
+const char *luo_session_state_name(const struct luo_session *session)
+{
+	static const char * const names[LUO_NR_SESSION_KINDS] = {
+		[LUO_SESSION_EMPTY] = "empty",
+		[LUO_SESSION_OUTGOING] = "outgoing",
+		[LUO_SESSION_INCOMING] = "incoming",
+	};
+
+	return names[READ_ONCE(session->kind)];
+}
+
+static void luo_session_show_fdinfo(struct seq_file *m, struct file *file)
+{
+	const struct luo_session *session = file->private_data;
+
+	seq_printf(m, "session-id:\t%llu\nsession-name:\t", session->id);
+	luo_seq_name(m, session->name);
+	seq_printf(m, "\nsession-state:\t%s\nsession-files:\t%lu\n",
+		   luo_session_state_name(session),
+		   READ_ONCE(session->nr_files));
+}
+
 static const struct file_operations luo_session_fops = {
 	.owner = THIS_MODULE,
 	.release = luo_session_release,
+	.show_fdinfo = luo_session_show_fdinfo,
 	.unlocked_ioctl = luo_session_ioctl,
 	.compat_ioctl = compat_ptr_ioctl,
 };
@@ -293,6 +367,31 @@ struct file *luo_session_create(const char *name)
 	return file;
 }
 
+/* Fails with -EBUSY if @session has a holder already. */
+static struct luo_session *luo_session_hold(struct luo_session *session)
+{
+	lockdep_assert_held(&luo_sessions_lock);
+
+	if (session->held)
+		return ERR_PTR(-EBUSY);
+	session->held = true;
+	luo_session_set_holder(session);
+	return session;
+}
+
+static struct luo_session *luo_session_grab_id(u64 id)
+{
+	struct luo_session *session;
+
+	guard(mutex)(&luo_sessions_lock);
+	session = xa_load(&luo_sessions_by_id, id);
+	if (!session)
+		return ERR_PTR(-ENOENT);
+	if (session->kind == LUO_SESSION_OUTGOING)
+		return ERR_PTR(-EINVAL);
+	return luo_session_hold(session);
+}
+
 static struct luo_session *luo_session_grab(const char *name)
 {
 	char key[LIVEUPDATE_SESSION_NAME_LENGTH];
@@ -303,12 +402,16 @@ static struct luo_session *luo_session_grab(const char *name)
 	guard(mutex)(&luo_sessions_lock);
 	session = rhashtable_lookup_fast(&luo_incoming.names, key,
 					 luo_name_params);
-	if (!session)
-		return ERR_PTR(-ENOENT);
-	if (session->held)
-		return ERR_PTR(-EINVAL);
-	session->held = true;
-	return session;
+	return session ? luo_session_hold(session) : ERR_PTR(-ENOENT);
+}
+
+static struct file *luo_session_open_incoming(struct luo_session *session)
+{
+	struct file *file = luo_session_getfile(session);
+
+	if (IS_ERR(file))
+		luo_session_let_go(session);
+	return file;
 }
 
 /**
@@ -323,18 +426,103 @@ static struct luo_session *luo_session_grab(const char *name)
 struct file *luo_session_retrieve(const char *name)
 {
 	struct luo_session *session;
-	struct file *file;
 
 	lockdep_assert_held_read(&luo_gate);
 
 	session = luo_session_grab(name);
+	if (session == ERR_PTR(-EBUSY))
+		return ERR_PTR(-EINVAL);
 	if (IS_ERR(session))
 		return ERR_CAST(session);
+	return luo_session_open_incoming(session);
+}
 
-	file = luo_session_getfile(session);
-	if (IS_ERR(file))
-		luo_session_let_go(session);
-	return file;
+/**
+ * luo_session_retrieve_id - as luo_session_retrieve(), also an older session
+ * @id: its id in this kernel
+ *
+ * Context: may sleep; &luo_gate is held for reading.
+ * Return: a file whose last reference gives the session back, or -%ENOENT for
+ * an unknown id, -%EINVAL for an outgoing session, -%EBUSY while somebody
+ * holds it, -%ENOMEM, -%ENFILE.
+ */
+struct file *luo_session_retrieve_id(u64 id)
+{
+	struct luo_session *session;
+
+	lockdep_assert_held_read(&luo_gate);
+
+	session = luo_session_grab_id(id);
+	if (IS_ERR(session))
+		return ERR_CAST(session);
+	return luo_session_open_incoming(session);
+}
+
+/**
+ * luo_session_get_from - find the session with the lowest id
+ * @id: of those with this id or a higher one
+ *
+ * Context: may sleep; takes the table lock.
+ * Return: the session for luo_session_put(), or %NULL. It can be finished
+ * or closed in the meantime, and has no files then.
+ */
+struct luo_session *luo_session_get_from(u64 id)
+{
+	struct luo_session *session;
+	unsigned long index = id;
+
+	guard(mutex)(&luo_sessions_lock);
+	session = xa_find(&luo_sessions_by_id, &index, ULONG_MAX, XA_PRESENT);
+	if (session)
+		refcount_inc(&session->refs);
+	return session;
+}
+
+/**
+ * luo_session_holder - who holds a session
+ * @session: the session
+ * @holder:  set to who it is
+ *
+ * Context: may sleep; takes the table lock.
+ * Return: false if nobody holds it.
+ */
+bool luo_session_holder(const struct luo_session *session,
+			struct luo_holder *holder)
+{
+	guard(mutex)(&luo_sessions_lock);
+	*holder = session->holder;
+	return session->kind == LUO_SESSION_OUTGOING || session->held;
+}
+
+/**
+ * luo_session_next - the next session of a list of all
+ * @args: its id says behind which one; filled in on success
+ *
+ * Context: may sleep; takes the table lock.
+ * Return: 0, or -%ENOENT if there are no more.
+ */
+int luo_session_next(struct liveupdate_ioctl_next_session *args)
+{
+	unsigned long index = args->id;
+	struct luo_session *session;
+
+	guard(mutex)(&luo_sessions_lock);
+	session = xa_find_after(&luo_sessions_by_id, &index, ULONG_MAX,
+				XA_PRESENT);
+	if (!session)
+		return -ENOENT;
+
+	args->id = session->id;
+	args->files = READ_ONCE(session->nr_files);
+	args->flags = session->named ? LIVEUPDATE_SESSION_BY_NAME : 0;
+	memcpy(args->name, session->name, sizeof(args->name));
+	if (session->kind == LUO_SESSION_OUTGOING)
+		args->state = LIVEUPDATE_SESSION_STATE_OUTGOING;
+	else if (session->held)
+		args->state = LIVEUPDATE_SESSION_STATE_HELD;
+	else
+		args->state = LIVEUPDATE_SESSION_STATE_INCOMING;
+	return 0;
 }
 
 static bool luo_session_name_is_taken(const struct luo_session *session)
@@ -423,22 +611,59 @@ struct file *luo_session_retrieve_fd(struct luo_session *session, u64 token)
 	}
 }
 
-static int luo_session_do_finish(struct luo_session *session)
+static int luo_session_end(struct luo_session *session)
 {
+	u64 start = luo_trace_start(liveupdate_session_finish);
 	int err;
 
-	if (session->kind == LUO_SESSION_OUTGOING)
-		return -EINVAL;
-	if (session->kind == LUO_SESSION_EMPTY)
-		return 0;
-
 	err = luo_files_finish(session);
+	trace_liveupdate_session_finish(session, start, err);
 	if (err)
 		return err;
 
 	luo_wire_reserve_files(session, 0);
 	luo_session_unlink(session);
 	return 0;
+}
+
+/**
+ * luo_session_discard - end an incoming session that nobody holds
+ * @id: its id in this kernel
+ *
+ * Context: may sleep; &luo_gate is held for reading.
+ * Return: 0 and the session is gone, or nothing has changed:
+ * * -%ENOENT - there is no such session
+ * * -%EINVAL - it is an outgoing one
+ * * -%EBUSY  - somebody holds it
+ * * an error of luo_files_finish()
+ */
+int luo_session_discard(u64 id)
+{
+	struct luo_session *session;
+	int err;
+
+	lockdep_assert_held_read(&luo_gate);
+
+	session = luo_session_grab_id(id);
+	if (IS_ERR(session))
+		return PTR_ERR(session);
+
+	scoped_guard(rwsem_write, &session->lock)
+		err = luo_session_end(session);
+	if (err)
+		luo_session_let_go(session);
+	else
+		luo_session_free(session);
+	return err;
+}
+
+static int luo_session_do_finish(struct luo_session *session)
+{
+	if (session->kind == LUO_SESSION_OUTGOING)
+		return -EINVAL;
+	if (session->kind == LUO_SESSION_EMPTY)
+		return 0;
+	return luo_session_end(session);
 }
 
 /**
@@ -477,6 +702,24 @@ int luo_session_add_incoming(struct luo_session *session)
 	return luo_session_link(session, LUO_SESSION_INCOMING);
 }
 
+static int luo_session_freeze(struct luo_session *session)
+{
+	u64 start = luo_trace_start(liveupdate_session_freeze);
+	int err = luo_files_freeze(session);
+
+	trace_liveupdate_session_freeze(session, start, err);
+	return err;
+}
+
+static int luo_session_write(struct luo_session *session)
+{
+	u64 start = luo_trace_start(liveupdate_session_serialize);
+	int err = luo_wire_add_session(session);
+
+	trace_liveupdate_session_serialize(session, start, err);
+	return err;
+}
+
 static int luo_sessions_freeze_files(void)
 {
 	struct luo_session *session;
@@ -494,12 +737,12 @@ static int luo_sessions_freeze_files(void)
 		return err;
 
 	list_for_each_entry(session, &luo_outgoing.list, list) {
-		err = luo_files_freeze(session);
+		err = luo_session_freeze(session);
 		if (err)
 			return err;
 	}
 	list_for_each_entry(session, &luo_incoming.list, list) {
-		err = luo_files_freeze(session);
+		err = luo_session_freeze(session);
 		if (err)
 			return err;
 	}
@@ -514,12 +757,12 @@ static int luo_sessions_write(void)
 
 	luo_wire_begin();
 	list_for_each_entry(session, &luo_outgoing.list, list) {
-		err = luo_wire_add_session(session);
+		err = luo_session_write(session);
 		if (err)
 			return err;
 	}
 	list_for_each_entry(session, &luo_incoming.list, list) {
-		err = luo_wire_add_session(session);
+		err = luo_session_write(session);
 		if (err)
 			return err;
 	}

@@ -33,6 +33,8 @@
 #include <linux/string.h>
 #include <linux/unaligned.h>
 
+#include <trace/events/liveupdate.h>
+
 #include "luo_internal.h"
 
 /* The FDT for the next kernel; its size is part of no format. */
@@ -48,6 +50,16 @@ static struct kho_chain luo_flb_room;
 
 /* Updates that led to this kernel. */
 static u64 luo_number;
+
+/**
+ * luo_wire_number - how many updates led to this kernel
+ *
+ * Return: the number, 0 after a start from scratch.
+ */
+u64 luo_wire_number(void)
+{
+	return luo_number;
+}
 
 /*
  * Writing
@@ -411,6 +423,7 @@ static int __init luo_wire_read_files(struct luo_session *session,
 
 static int __init luo_wire_read_session(const struct luo_session_ser *ser)
 {
+	u64 start = luo_trace_start(liveupdate_session_read);
 	struct luo_session *session;
 	int err;
 
@@ -432,6 +445,7 @@ static int __init luo_wire_read_session(const struct luo_session_ser *ser)
 		if (err)
 			luo_session_damaged(session, "%pe", ERR_PTR(err));
 	}
+	trace_liveupdate_session_read(session, start, err);
 	if (err) {
 		luo_files_forget(session);
 		luo_session_free(session);

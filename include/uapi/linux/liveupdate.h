@@ -36,6 +36,9 @@ enum {
 	LIVEUPDATE_CMD_BASE = 0x00,
 	LIVEUPDATE_CMD_CREATE_SESSION = LIVEUPDATE_CMD_BASE,
 	LIVEUPDATE_CMD_RETRIEVE_SESSION,
+	LIVEUPDATE_CMD_NEXT_SESSION = 0x20,
+	LIVEUPDATE_CMD_RETRIEVE_SESSION_ID,
+	LIVEUPDATE_CMD_DISCARD_SESSION,
 
 	/* on a session */
 	LIVEUPDATE_CMD_SESSION_BASE = 0x40,
@@ -87,6 +90,96 @@ struct liveupdate_ioctl_retrieve_session {
 
 #define LIVEUPDATE_IOCTL_RETRIEVE_SESSION				\
 	_IO(LIVEUPDATE_IOCTL_TYPE, LIVEUPDATE_CMD_RETRIEVE_SESSION)
+
+/* What a session is at the moment, see struct liveupdate_ioctl_next_session. */
+enum {
+	/* made in this kernel, for the next one */
+	LIVEUPDATE_SESSION_STATE_OUTGOING = 1,
+	/* from the previous kernel, not finished; nobody holds it */
+	LIVEUPDATE_SESSION_STATE_INCOMING,
+	/* the same, but somebody holds its descriptor */
+	LIVEUPDATE_SESSION_STATE_HELD,
+};
+
+/*
+ * The session is found by its name: LIVEUPDATE_IOCTL_RETRIEVE_SESSION means
+ * this one. Others of its name and kind are older and have their id only.
+ */
+#define LIVEUPDATE_SESSION_BY_NAME	0x1
+
+/**
+ * struct liveupdate_ioctl_next_session - ioctl(LIVEUPDATE_IOCTL_NEXT_SESSION)
+ * @size:  in: sizeof(struct liveupdate_ioctl_next_session)
+ * @state: out: a LIVEUPDATE_SESSION_STATE_* value; newer kernels may know more
+ * @id:    in: 0, or the id of the session before; out: the session's id
+ * @files: out: number of files in the session
+ * @flags: out: LIVEUPDATE_SESSION_* flags; newer kernels may know more
+ * @name:  out: the session's name, ends in a NUL
+ *
+ * Lists sessions: gives the one with the lowest id above @id. To see all,
+ * begin with an @id of 0 and leave the structure as it is between the calls;
+ * a session that is there from the first call to the last is seen once. An id
+ * is never 0, counts up, and means one session until the next kernel; there,
+ * the sessions get other ids. Finished sessions are no more, and have none.
+ *
+ * Fails with ENOENT when there is no session above @id. With an error nothing
+ * is written.
+ */
+struct liveupdate_ioctl_next_session {
+	__u32 size;
+	__u32 state;
+	__aligned_u64 id;
+	__aligned_u64 files;
+	__aligned_u64 flags;
+	__u8 name[LIVEUPDATE_SESSION_NAME_LENGTH];
+};
+
+#define LIVEUPDATE_IOCTL_NEXT_SESSION					\
+	_IO(LIVEUPDATE_IOCTL_TYPE, LIVEUPDATE_CMD_NEXT_SESSION)
+
+/**
+ * struct liveupdate_ioctl_retrieve_session_id - ioctl(LIVEUPDATE_IOCTL_RETRIEVE_SESSION_ID)
+ * @size: in: sizeof(struct liveupdate_ioctl_retrieve_session_id)
+ * @fd:   out: file descriptor of the session, close-on-exec
+ * @id:   in: the session's id from LIVEUPDATE_IOCTL_NEXT_SESSION
+ *
+ * As LIVEUPDATE_IOCTL_RETRIEVE_SESSION, also for a session that is not found
+ * by its name.
+ *
+ * Fails with ENOENT when there is no session with this id, EINVAL for an
+ * outgoing one, and EBUSY while somebody holds it.
+ */
+struct liveupdate_ioctl_retrieve_session_id {
+	__u32 size;
+	__s32 fd;
+	__aligned_u64 id;
+};
+
+#define LIVEUPDATE_IOCTL_RETRIEVE_SESSION_ID				\
+	_IO(LIVEUPDATE_IOCTL_TYPE, LIVEUPDATE_CMD_RETRIEVE_SESSION_ID)
+
+/**
+ * struct liveupdate_ioctl_discard_session - ioctl(LIVEUPDATE_IOCTL_DISCARD_SESSION)
+ * @size:     in: sizeof(struct liveupdate_ioctl_discard_session)
+ * @reserved: in: 0
+ * @id:       in: the session's id from LIVEUPDATE_IOCTL_NEXT_SESSION
+ *
+ * Ends an incoming session that nobody wants, as LIVEUPDATE_SESSION_FINISH
+ * does: what was not retrieved is freed, and it goes to no other kernel.
+ *
+ * Fails with EINVAL for an outgoing session or if @reserved is not 0, ENOENT
+ * when there is no session with this id, EBUSY while somebody holds it or when
+ * a file is not ready for it, and EOPNOTSUPP while nothing in this kernel
+ * handles a file that was not retrieved. Nothing has changed then.
+ */
+struct liveupdate_ioctl_discard_session {
+	__u32 size;
+	__u32 reserved;
+	__aligned_u64 id;
+};
+
+#define LIVEUPDATE_IOCTL_DISCARD_SESSION				\
+	_IO(LIVEUPDATE_IOCTL_TYPE, LIVEUPDATE_CMD_DISCARD_SESSION)
 
 /**
  * struct liveupdate_session_preserve_fd - ioctl(LIVEUPDATE_SESSION_PRESERVE_FD)
