@@ -82,33 +82,10 @@ bool kho_get_u64(const void *fdt, int node, const char *name, u64 *val)
 	return true;
 }
 
-/**
- * kho_add_subtree - give a blob to the next kernel, under a name
- * @name: what the next kernel asks for
- * @blob: the blob, in the direct map
- * @size: its size in bytes
- *
- * The memory is the caller's and must be preserved, best with
- * kho_alloc_preserve(). It can be written until the jump.
- *
- * A blob of the same name that the previous kernel left goes on to the next one
- * until it is replaced by this.
- *
- * Context: may sleep.
- * Return: 0; -EOPNOTSUPP if Kexec Handover is off; -EEXIST for a name that is in
- * use; -ENOSPC when the root FDT is full; -EBUSY when the next kernel is about
- * to be started; -EINVAL for more bytes than the page allocator has in one
- * piece.
- */
-int kho_add_subtree(const char *name, void *blob, size_t size)
+static int kho_insert_subtree(void *fdt, const char *name, void *blob,
+			      size_t size)
 {
-	void *fdt = kho_out_fdt;
 	int node, err;
-
-	if (!fdt)
-		return -EOPNOTSUPP;
-	if (!size || size > KHO_BLOB_MAX)
-		return -EINVAL;
 
 	guard(mutex)(&kho_fdt_lock);
 
@@ -134,22 +111,44 @@ int kho_add_subtree(const char *name, void *blob, size_t size)
 	fdt_pack(fdt);
 	return err;
 }
-EXPORT_SYMBOL_GPL(kho_add_subtree);
 
 /**
- * kho_remove_subtree - take a blob back
- * @blob: the blob that was given to kho_add_subtree()
+ * kho_add_subtree - give a blob to the next kernel, under a name
+ * @name: what the next kernel asks for
+ * @blob: the blob, in the direct map
+ * @size: its size in bytes
+ *
+ * The memory is the caller's and must be preserved, best with
+ * kho_alloc_preserve(). It can be written until the jump.
+ *
+ * A blob of the same name that the previous kernel left goes on to the next one
+ * until it is replaced by this.
  *
  * Context: may sleep.
+ * Return: 0; -EOPNOTSUPP if Kexec Handover is off; -EEXIST for a name that is in
+ * use; -ENOSPC when the root FDT is full; -EBUSY when the next kernel is about
+ * to be started; -EINVAL for more bytes than the page allocator has in one
+ * piece.
  */
-void kho_remove_subtree(void *blob)
+int kho_add_subtree(const char *name, void *blob, size_t size)
 {
-	void *fdt = kho_out_fdt;
+	int err;
+
+	if (!kho_out_fdt)
+		return -EOPNOTSUPP;
+	if (!size || size > KHO_BLOB_MAX)
+		return -EINVAL;
+
+	err = kho_insert_subtree(kho_out_fdt, name, blob, size);
+	kho_debugfs_sync();
+	return err;
+}
+EXPORT_SYMBOL_GPL(kho_add_subtree);
+
+static void kho_delete_subtree(void *fdt, const void *blob)
+{
 	u64 phys;
 	int node;
-
-	if (!fdt)
-		return;
 
 	guard(mutex)(&kho_fdt_lock);
 
@@ -159,12 +158,27 @@ void kho_remove_subtree(void *blob)
 	fdt_open_into(fdt, fdt, PAGE_SIZE);
 	fdt_for_each_subnode(node, fdt, 0) {
 		if (kho_get_u64(fdt, node, KHO_FDT_SUB_TREE_PROP_NAME, &phys) &&
-		    phys == virt_to_phys(blob)) {
+		    phys == virt_to_phys((void *)blob)) {
 			fdt_del_node(fdt, node);
 			break;
 		}
 	}
 	fdt_pack(fdt);
+}
+
+/**
+ * kho_remove_subtree - take a blob back
+ * @blob: the blob that was given to kho_add_subtree()
+ *
+ * Context: may sleep.
+ */
+void kho_remove_subtree(void *blob)
+{
+	if (!kho_out_fdt)
+		return;
+
+	kho_delete_subtree(kho_out_fdt, blob);
+	kho_debugfs_sync();
 }
 EXPORT_SYMBOL_GPL(kho_remove_subtree);
 
@@ -184,6 +198,49 @@ static bool kho_is_kept(phys_addr_t phys, size_t size)
 			return false;
 	}
 	return true;
+}
+
+/* The blob of a subtree. Returns whether all of it is preserved. */
+static bool kho_find_blob(const void *fdt, int node, u64 *addr, u64 *len)
+{
+	return kho_get_u64(fdt, node, KHO_FDT_SUB_TREE_PROP_NAME, addr) &&
+	       kho_get_u64(fdt, node, KHO_FDT_SUB_TREE_SIZE_PROP_NAME, len) &&
+	       *len && *len <= KHO_BLOB_MAX && *addr + *len >= *addr &&
+	       kho_is_kept(*addr, *len);
+}
+
+/**
+ * kho_copy_blob - copy an FDT that is handed over, or the blob of a subtree
+ * @fdt:  root FDT, ours or the previous kernel's
+ * @name: of the subtree; %NULL for the root FDT itself
+ * @size: set to its size in bytes
+ *
+ * Context: may sleep.
+ * Return: the copy, freed with kvfree(); an ERR_PTR() of -ENOENT if there is
+ * no such subtree or its blob is not preserved any more, or -ENOMEM.
+ */
+void *kho_copy_blob(const void *fdt, const char *name, size_t *size)
+{
+	const void *data = fdt;
+	void *copy;
+	u64 addr, len;
+	int node;
+
+	guard(mutex)(&kho_fdt_lock);
+
+	if (name) {
+		node = fdt_subnode_offset(fdt, 0, name);
+		if (node < 0 || !kho_find_blob(fdt, node, &addr, &len))
+			return ERR_PTR(-ENOENT);
+		data = phys_to_virt(addr);
+	} else {
+		len = fdt_totalsize(fdt);
+	}
+	copy = kvmemdup(data, len, GFP_KERNEL);
+	if (!copy)
+		return ERR_PTR(-ENOMEM);
+	*size = len;
+	return copy;
 }
 
 /**
@@ -211,11 +268,7 @@ int kho_retrieve_subtree(const char *name, phys_addr_t *phys, size_t *size)
 	if (node < 0)
 		return -ENOENT;
 
-	if (!kho_get_u64(kho_in.fdt, node, KHO_FDT_SUB_TREE_PROP_NAME, &addr) ||
-	    !kho_get_u64(kho_in.fdt, node, KHO_FDT_SUB_TREE_SIZE_PROP_NAME,
-			 &len) ||
-	    !len || len > KHO_BLOB_MAX || addr + len < addr ||
-	    !kho_is_kept(addr, len)) {
+	if (!kho_find_blob(kho_in.fdt, node, &addr, &len)) {
 		pr_err("subtree '%s' is not in preserved memory\n", name);
 		return -EBADMSG;
 	}
@@ -231,11 +284,7 @@ static bool kho_carried_is_kept(int node)
 {
 	u64 addr, len;
 
-	return kho_get_u64(kho_out_fdt, node, KHO_FDT_SUB_TREE_PROP_NAME,
-			   &addr) &&
-	       kho_get_u64(kho_out_fdt, node, KHO_FDT_SUB_TREE_SIZE_PROP_NAME,
-			   &len) &&
-	       kho_is_kept(addr, len);
+	return kho_find_blob(kho_out_fdt, node, &addr, &len);
 }
 
 /**

@@ -66,6 +66,8 @@ bool kho_map_clear(struct kho_map *map, unsigned long pfn, unsigned long nr,
 		   unsigned int order);
 bool kho_map_test(struct kho_map *map, unsigned long pfn, unsigned long nr,
 		  unsigned int order);
+unsigned long kho_map_find(struct kho_map *map, unsigned long pfn,
+			   unsigned long nr, unsigned int order);
 int kho_map_take_order(struct kho_map *map, unsigned long pfn,
 		       unsigned int max);
 bool kho_map_take(struct kho_map *map, unsigned long pfn, unsigned int order);
@@ -157,11 +159,41 @@ bool kho_get_u64(const void *fdt, int node, const char *name, u64 *val);
 bool kho_carries_state(void);
 void kho_close_root(void);
 
+void *kho_copy_blob(const void *fdt, const char *name, size_t *size);
+
 /* kexec_handover_debugfs.c */
-#ifdef CONFIG_KEXEC_HANDOVER_DEBUG
-void kho_debug_corrupt(void);
+#ifdef CONFIG_KEXEC_HANDOVER_DEBUGFS
+void kho_debugfs_sync(void);
 #else
+static inline void kho_debugfs_sync(void) { }
+#endif
+
+/* kho_debug.c */
+struct dentry;
+
+#ifdef CONFIG_KEXEC_HANDOVER_DEBUG
+int kho_debug_preserve(unsigned long pfn, unsigned long nr);
+bool kho_debug_unpreserve(unsigned long pfn, unsigned long nr,
+			  unsigned int order);
+void kho_debug_corrupt(void);
+void kho_debug_init(struct dentry *dir);
+#if IS_ENABLED(CONFIG_KUNIT)
+void kho_debug_report(unsigned long pfn, const char *what);
+#endif
+#else
+static inline int kho_debug_preserve(unsigned long pfn, unsigned long nr)
+{
+	return 0;
+}
+
+static inline bool kho_debug_unpreserve(unsigned long pfn, unsigned long nr,
+					unsigned int order)
+{
+	return true;
+}
+
 static inline void kho_debug_corrupt(void) { }
+static inline void kho_debug_init(struct dentry *dir) { }
 #endif
 
 #endif /* _KHO_INTERNAL_H */

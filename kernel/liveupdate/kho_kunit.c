@@ -4,6 +4,7 @@
  * pages of this kernel for a moment, so the handover must be on; restoring
  * them is for the next kernel, and for the tests that have one.
  */
+#include <kunit/static_stub.h>
 #include <kunit/test.h>
 #include <linux/gfp.h>
 #include <linux/io.h>
@@ -163,11 +164,68 @@ static void kho_pages_test_scratch_overlap(struct kunit *test)
 	KUNIT_EXPECT_FALSE(test, kho_scratch_overlap(0, PAGE_SIZE));
 }
 
+#ifdef CONFIG_KEXEC_HANDOVER_DEBUG
+/* Reported last; 0 if nothing was. */
+static unsigned long kho_test_reported;
+
+static void kho_test_report(unsigned long pfn, const char *what)
+{
+	kho_test_reported = pfn;
+}
+
+#define kho_expect_report(test, pfn, call) do {				\
+	kho_test_reported = 0;						\
+	call;								\
+	KUNIT_EXPECT_EQ(test, kho_test_reported, (unsigned long)(pfn));	\
+} while (0)
+
+static void kho_pages_test_debug(struct kunit *test)
+{
+	unsigned long before = kho_test_blocks(test), pfn, free, i;
+	struct page *page = alloc_pages(GFP_KERNEL, KHO_TEST_ORDER);
+
+	KUNIT_ASSERT_NOT_NULL(test, page);
+	split_page(page, KHO_TEST_ORDER);
+	pfn = page_to_pfn(page);
+	kunit_activate_static_stub(test, kho_debug_report, kho_test_report);
+
+	kho_expect_report(test, 0, kho_preserve_run(pfn + 4, 1, 2));
+	kho_expect_report(test, pfn + 4, kho_preserve_run(pfn + 4, 1, 2));
+	kho_expect_report(test, pfn + 4, kho_preserve_run(pfn + 4, 1, 0));
+	kho_expect_report(test, pfn + 7, kho_preserve_run(pfn + 7, 9, 0));
+	kho_expect_report(test, pfn + 4,
+			  kho_preserve_run(pfn, 1, KHO_TEST_ORDER));
+	kho_expect_report(test, 0, kho_preserve_run(pfn + 8, 1, 0));
+
+	kho_expect_report(test, pfn, kho_unpreserve_run(pfn, 1, 0));
+	kho_expect_report(test, pfn + 4, kho_unpreserve_run(pfn + 4, 1, 0));
+	kho_expect_report(test, pfn + 9, kho_unpreserve_run(pfn + 8, 2, 0));
+	kho_expect_report(test, 0, kho_unpreserve_run(pfn + 8, 1, 0));
+	kho_expect_report(test, 0, kho_unpreserve_run(pfn + 4, 1, 2));
+
+	free = pfn + 3;
+	set_page_count(pfn_to_page(free), 0);
+	kho_expect_report(test, free, kho_preserve_run(pfn, 4, 0));
+	set_page_count(pfn_to_page(free), 1);
+	pfn = PHYS_PFN(kho_scratch[0].addr);
+	kho_test_reported = 0;
+	KUNIT_EXPECT_EQ(test, -EINVAL, kho_preserve_run(pfn, 1, 0));
+	KUNIT_EXPECT_EQ(test, kho_test_reported, pfn);
+
+	KUNIT_EXPECT_EQ(test, before, kho_test_blocks(test));
+	for (i = 0; i < KHO_TEST_PAGES; i++)
+		__free_page(page + i);
+}
+#endif
+
 static struct kunit_case kho_pages_cases[] = {
 	KUNIT_CASE(kho_pages_test_split),
 	KUNIT_CASE(kho_pages_test_errors),
 	KUNIT_CASE(kho_pages_test_alloc),
 	KUNIT_CASE(kho_pages_test_scratch_overlap),
+#ifdef CONFIG_KEXEC_HANDOVER_DEBUG
+	KUNIT_CASE(kho_pages_test_debug),
+#endif
 	{}
 };
 

@@ -313,6 +313,40 @@ bool kho_map_test(struct kho_map *map, unsigned long pfn, unsigned long nr,
 	return true;
 }
 
+/**
+ * kho_map_find - find the first block of a run that is in the map
+ * @map:   the map
+ * @pfn:   first page of the first block, aligned to 2^@order
+ * @nr:    number of blocks that lie one after the other
+ * @order: order of each
+ *
+ * Context: may sleep, takes @map->lock.
+ * Return: the number of blocks before it; @nr if none is in the map.
+ */
+unsigned long kho_map_find(struct kho_map *map, unsigned long pfn,
+			   unsigned long nr, unsigned int order)
+{
+	u64 key = kho_map_key(pfn, order);
+	unsigned long done = 0;
+
+	guard(mutex)(&map->lock);
+
+	while (done < nr) {
+		unsigned long part = kho_map_part(key + done, nr - done);
+		unsigned int bit = kho_map_bit(key + done);
+		u64 *leaf = kho_map_leaf(map->root, key + done);
+		unsigned long found = bit + part;
+
+		if (leaf)
+			found = find_next_bit((unsigned long *)leaf,
+					      bit + part, bit);
+		if (found < bit + part)
+			return done + found - bit;
+		done += part;
+	}
+	return nr;
+}
+
 static bool __kho_map_test_one(struct kho_map *map, unsigned long pfn,
 			       unsigned int order)
 {

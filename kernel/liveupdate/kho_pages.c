@@ -44,11 +44,16 @@ void __init kho_pages_ready(bool ready)
 static int kho_preserve_blocks(unsigned long pfn, unsigned long nr,
 			       unsigned int order)
 {
+	int err;
+
 	if (!kho_pages_up)
 		return -EOPNOTSUPP;
 	/* The next kernel finds in its memory map what was there at boot. */
 	if (pfn >= kho_end_pfn || nr > (kho_end_pfn - pfn) >> order)
 		return -EINVAL;
+	err = kho_debug_preserve(pfn, nr << order);
+	if (err)
+		return err;
 	if (kho_scratch_overlap(PFN_PHYS(pfn), PFN_PHYS(nr << order)))
 		return -EINVAL;
 
@@ -90,7 +95,7 @@ EXPORT_SYMBOL_GPL(kho_preserve_run);
 void kho_unpreserve_run(unsigned long pfn, unsigned long nr,
 			unsigned int order)
 {
-	if (kho_pages_up)
+	if (kho_pages_up && kho_debug_unpreserve(pfn, nr, order))
 		WARN_ON_ONCE(!kho_map_clear(&kho_map, pfn, nr, order));
 }
 EXPORT_SYMBOL_GPL(kho_unpreserve_run);

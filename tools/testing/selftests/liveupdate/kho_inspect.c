@@ -1,0 +1,174 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * What debugfs shows of the handover: the FDTs before and after an update, the
+ * scratch areas, how many pages are preserved.
+ */
+#include <endian.h>
+#include <sys/stat.h>
+
+#include "lu_harness.h"
+
+#define KHO		"/sys/kernel/debug/kho/"
+#define FDT_MAX		(64 * LU_KIB)
+#define FDT_MAGIC	0xd00dfeed
+#define PAGES		(LU_MIB / LU_PAGE)
+
+/* The header of an FDT, big-endian. */
+struct fdt {
+	uint32_t magic;
+	uint32_t totalsize;
+	uint32_t off_dt_struct;
+	uint32_t off_dt_strings;
+	uint32_t off_mem_rsvmap;
+	uint32_t version;
+	uint32_t last_comp_version;
+};
+
+FIXTURE(inspect)
+{
+	int dev;
+	int stage;
+};
+
+FIXTURE_SETUP(inspect)
+{
+	if (!lu_stage())
+		SKIP(return, LU_NO_GUEST);
+	self->stage = lu_stage();
+	if (access(KHO "out/fdt", F_OK))
+		SKIP(return, "no " KHO "out/fdt");
+	self->dev = lu_open_dev();
+	ASSERT_LE(0, self->dev);
+}
+
+FIXTURE_TEARDOWN(inspect)
+{
+	close(self->dev);
+}
+
+static ssize_t read_all(const char *path, char *buf, size_t len)
+{
+	int fd = open(path, O_RDONLY);
+	ssize_t n = 0, got;
+
+	if (fd < 0)
+		return -errno;
+	while ((got = read(fd, buf + n, len - n)) > 0)
+		n += got;
+	close(fd);
+	return got < 0 ? -errno : n;
+}
+
+static bool has(const char *buf, size_t len, const char *what)
+{
+	return memmem(buf, len, what, strlen(what) + 1);
+}
+
+/* A blob is an FDT that is in order, says @compatible and has @name in it. */
+static void check_fdt(struct __test_metadata *_metadata, const char *path,
+		      const char *compatible, const char *name)
+{
+	static char buf[FDT_MAX];
+	struct fdt *fdt = (struct fdt *)buf;
+	struct stat st;
+	ssize_t len = read_all(path, buf, sizeof(buf));
+	size_t total;
+
+	ASSERT_LE((ssize_t)sizeof(*fdt), len)
+		TH_LOG("%s: %zd", path, len);
+	total = be32toh(fdt->totalsize);
+	EXPECT_EQ(FDT_MAGIC, be32toh(fdt->magic));
+	EXPECT_EQ(17, be32toh(fdt->version));
+	ASSERT_LE(total, (size_t)len);
+	EXPECT_LT(be32toh(fdt->off_dt_struct), total);
+	EXPECT_LT(be32toh(fdt->off_dt_strings), total);
+	EXPECT_TRUE(has(buf, total, compatible))
+		TH_LOG("%s: no %s", path, compatible);
+	EXPECT_TRUE(has(buf, total, name))
+		TH_LOG("%s: no %s", path, name);
+
+	ASSERT_EQ(0, stat(path, &st));
+	EXPECT_EQ(0400, st.st_mode & 07777);
+}
+
+/* Preserved blocks of order 0, or a negative errno. */
+static long single_pages(void)
+{
+	char buf[4096] = {};
+	unsigned int order;
+	long nr = 0;
+	ssize_t len = read_all(KHO "out/pages", buf, sizeof(buf) - 1);
+
+	if (len < 0)
+		return len;
+	if (sscanf(buf, "%u %ld", &order, &nr) != 2 || order)
+		return 0;
+	return nr;
+}
+
+static void check_scratch(struct __test_metadata *_metadata)
+{
+	char buf[4096] = {}, *line = buf, *rest;
+	unsigned long long addr, size;
+	unsigned int areas = 0;
+	int fields;
+
+	ASSERT_LT(0, read_all(KHO "out/scratch", buf, sizeof(buf) - 1));
+	for (; *line; line = rest + 1) {
+		rest = strchr(line, '\n');
+		ASSERT_NE(NULL, rest);
+		fields = sscanf(line, "%llx %llx", &addr, &size);
+		ASSERT_EQ(2, fields);
+		EXPECT_EQ(0, (addr | size) % (2 * LU_MIB));
+		EXPECT_LT(0, size);
+		areas++;
+	}
+	EXPECT_LT(0, areas);
+}
+
+static void check_out(struct __test_metadata *_metadata)
+{
+	check_fdt(_metadata, KHO "out/fdt", "kho-v4", "luo-fdt");
+	check_fdt(_metadata, KHO "out/fdt", "preserved-memory-map", "kho-check");
+	check_fdt(_metadata, KHO "out/sub_fdts/luo-fdt", "luo-fdt-v1",
+		  "luo-session");
+	EXPECT_EQ(0, access(KHO "out/sub_fdts/kho-check", F_OK));
+	check_scratch(_metadata);
+}
+
+TEST_F_TIMEOUT(inspect, before_and_after, LU_TIMEOUT)
+{
+	int session, fd;
+	long before;
+
+	check_out(_metadata);
+	if (self->stage == 1) {
+		EXPECT_EQ(-1, access(KHO "in", F_OK));
+		before = single_pages();
+		ASSERT_LT(0, before);
+		session = lu_create(self->dev, "inspect");
+		ASSERT_LE(0, session);
+		fd = lu_memfd("inspect", LU_MIB, 1);
+		ASSERT_LE(0, fd);
+		ASSERT_EQ(0, lu_preserve(session, fd, 1));
+		/* The file, and what describes it. */
+		EXPECT_LE(before + (long)PAGES, single_pages());
+		EXPECT_GT(before + (long)PAGES + 16, single_pages());
+		LU_KEXEC(2);
+	}
+
+	check_fdt(_metadata, KHO "in/fdt", "kho-v4", "luo-fdt");
+	check_fdt(_metadata, KHO "in/sub_fdts/luo-fdt", "luo-fdt-v1",
+		  "luo-session");
+	before = single_pages();
+	EXPECT_LE((long)PAGES, before);
+	session = lu_retrieve(self->dev, "inspect");
+	ASSERT_LE(0, session);
+	fd = lu_retrieve_fd(session, 1);
+	ASSERT_LE(0, fd);
+	ASSERT_EQ(0, lu_check(fd, 0, LU_MIB, 1));
+	ASSERT_EQ(0, lu_finish(session));
+	close(session);
+	EXPECT_GE(before - (long)PAGES, single_pages());
+	check_out(_metadata);
+}
