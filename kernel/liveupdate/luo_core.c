@@ -30,6 +30,7 @@
 #include <linux/kstrtox.h>
 #include <linux/printk.h>
 #include <linux/rhashtable.h>
+#include <linux/string_helpers.h>
 
 #include "luo_internal.h"
 
@@ -38,6 +39,31 @@ static bool luo_wanted __initdata =
 static bool luo_enabled __ro_after_init;
 
 DECLARE_RWSEM(luo_gate);
+
+/**
+ * luo_escape_name - make a name fit to stand between quotes in a line
+ * @escaped: room for the result
+ * @name:    any bytes
+ * @size:    how many there can be; a NUL ends them before
+ *
+ * Nothing in the result ends the line or the quotes, and nothing is not ASCII;
+ * different names look different, unless they are longer than any can be.
+ *
+ * Context: any.
+ * Return: the result.
+ */
+const char *luo_escape_name(struct luo_escaped *escaped, const char *name,
+			    size_t size)
+{
+	int len;
+
+	len = string_escape_mem(name, strnlen(name, size), escaped->s,
+				sizeof(escaped->s) - 1,
+				ESCAPE_HEX | ESCAPE_NAP | ESCAPE_APPEND,
+				"\"\\");
+	escaped->s[min_t(size_t, len, sizeof(escaped->s) - 1)] = 0;
+	return escaped->s;
+}
 
 /**
  * luo_table_insert - add something to a table that has each key once

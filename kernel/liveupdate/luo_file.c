@@ -46,12 +46,14 @@ static __printf(2, 3)
 void luo_file_err(const struct luo_file *f, const char *fmt, ...)
 {
 	struct va_format vaf = { .fmt = fmt };
+	struct luo_escaped name;
 	va_list args;
 
+	luo_escape_name(&name, f->compatible, sizeof(f->compatible));
 	va_start(args, fmt);
 	vaf.va = &args;
-	luo_session_err(f->session, "token %#llx (%*pE): %pV", f->token,
-			(int)strlen(f->compatible), f->compatible, &vaf);
+	luo_session_err(f->session, "token %#llx (\"%s\"): %pV", f->token,
+			name.s, &vaf);
 	va_end(args);
 }
 

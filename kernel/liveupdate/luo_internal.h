@@ -158,8 +158,16 @@ struct luo_file {
 	char compatible[LIVEUPDATE_HNDL_COMPAT_LENGTH];
 };
 
+/* Room for a session's name or a handler's, escaped. */
+struct luo_escaped {
+	char s[4 * LIVEUPDATE_SESSION_NAME_LENGTH];
+};
+
 /* luo_core.c */
 extern struct rw_semaphore luo_gate;
+
+const char *luo_escape_name(struct luo_escaped *escaped, const char *name,
+			    size_t size);
 
 int luo_table_insert(struct rhashtable *table, struct rhash_head *node,
 		     const struct rhashtable_params *params);

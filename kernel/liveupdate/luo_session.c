@@ -104,12 +104,13 @@ int __init luo_session_init(void)
 void luo_session_err(const struct luo_session *session, const char *fmt, ...)
 {
 	struct va_format vaf = { .fmt = fmt };
+	struct luo_escaped name;
 	va_list args;
 
+	luo_escape_name(&name, session->name, sizeof(session->name));
 	va_start(args, fmt);
 	vaf.va = &args;
-	pr_err("session \"%*pE\": %pV\n", (int)strlen(session->name),
-	       session->name, &vaf);
+	pr_err("session \"%s\": %pV\n", name.s, &vaf);
 	va_end(args);
 }
 

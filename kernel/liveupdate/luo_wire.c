@@ -313,6 +313,7 @@ static bool __init luo_is_string(const char *s, size_t size)
 static int __init luo_fdt_expect(const void *fdt, int node,
 				 const char *compatible)
 {
+	struct luo_escaped escaped;
 	const char *found;
 	int len;
 
@@ -323,8 +324,8 @@ static int __init luo_fdt_expect(const void *fdt, int node,
 	if (!found || len <= 0)
 		luo_damaged("found no node \"%s\"", compatible);
 	else
-		luo_damaged("found \"%*pE\", expected \"%s\"",
-			    (int)strnlen(found, len), found, compatible);
+		luo_damaged("found \"%s\", expected \"%s\"",
+			    luo_escape_name(&escaped, found, len), compatible);
 	return -EBADMSG;
 }
 
