@@ -112,6 +112,13 @@ bool liveupdate_enabled(void)
 }
 EXPORT_SYMBOL_GPL(liveupdate_enabled);
 
+/* What was closed meanwhile is gone for whoever comes in. */
+static void luo_open_gate(void)
+{
+	luo_sessions_reap();
+	up_write(&luo_gate);
+}
+
 /**
  * liveupdate_reboot - freeze and hand over everything that is preserved
  *
@@ -135,11 +142,14 @@ int liveupdate_reboot(void)
 	if (down_write_killable(&luo_gate))
 		return -EINTR;
 
+	/* What was closed while this waited must not go along. */
+	luo_sessions_reap();
+
 	luo_monitor_freeze(true);
 	err = luo_sessions_freeze();
 	if (err) {
 		luo_monitor_freeze(false);
-		up_write(&luo_gate);
+		luo_open_gate();
 	}
 	return err;
 }
@@ -159,7 +169,7 @@ void liveupdate_reboot_undo(void)
 
 	luo_sessions_thaw();
 	luo_monitor_freeze(false);
-	up_write(&luo_gate);
+	luo_open_gate();
 }
 
 /*

@@ -28,6 +28,7 @@
 #include <linux/cleanup.h>
 #include <linux/kexec_handover.h>
 #include <linux/list.h>
+#include <linux/llist.h>
 #include <linux/liveupdate.h>
 #include <linux/mutex.h>
 #include <linux/refcount.h>
@@ -35,7 +36,6 @@
 #include <linux/rwsem.h>
 #include <linux/sched.h>
 #include <linux/sched/clock.h>
-#include <linux/workqueue.h>
 #include <linux/xarray.h>
 
 /**
@@ -80,7 +80,7 @@ struct luo_holder {
  * @room:       pages for the entries of the files, filled at the reboot
  * @list:       place among the sessions of its kind; table lock
  * @name_node:  place among the names of its kind; table lock
- * @close_work: closes the session when its descriptor could not
+ * @closed:     place among the closed sessions that are still to be dropped
  */
 struct luo_session {
 	char name[LIVEUPDATE_SESSION_NAME_LENGTH];
@@ -97,7 +97,7 @@ struct luo_session {
 	struct kho_chain room;
 	struct list_head list;
 	struct rhash_head name_node;
-	struct work_struct close_work;
+	struct llist_node closed;
 };
 
 /**
@@ -213,6 +213,7 @@ int luo_session_add_incoming(struct luo_session *session);
 void luo_session_free(struct luo_session *session);
 __printf(2, 3)
 void luo_session_err(const struct luo_session *session, const char *fmt, ...);
+void luo_sessions_reap(void);
 int luo_sessions_freeze(void);
 void luo_sessions_thaw(void);
 

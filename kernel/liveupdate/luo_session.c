@@ -24,7 +24,13 @@
  *
  * The last reference to a descriptor can be dropped anywhere, on the system
  * workqueue for example, which drivers flush while they shut down. So closing
- * never waits for the reboot; if one is under way, a work item of ours waits.
+ * never waits for the reboot, nor for the handlers in a task that is not the
+ * owner's: the session is put on a list of closed ones then.
+ *
+ * A session on that list is over for its owner. The reboot empties it before it
+ * freezes anything, and again if it fails, before it lets requests in: so the
+ * session is not handed over, and its name is free for the next request. In
+ * other cases a work item of ours does it soon.
  */
 
 #define pr_fmt(fmt) "liveupdate: " fmt
@@ -35,8 +41,10 @@
 #include <linux/printk.h>
 #include <linux/rhashtable.h>
 #include <linux/slab.h>
+#include <linux/sched.h>
 #include <linux/seq_file.h>
 #include <linux/string.h>
+#include <linux/workqueue.h>
 
 #include <trace/events/liveupdate.h>
 
@@ -75,6 +83,11 @@ static atomic64_t luo_last_id;
 
 static DEFINE_MUTEX(luo_sessions_lock);
 
+/* Closed sessions, which nobody but this list knows to be. */
+static LLIST_HEAD(luo_closed);
+
+static void luo_close_work_fn(struct work_struct *work);
+static DECLARE_WORK(luo_close_work, luo_close_work_fn);
 static struct workqueue_struct *luo_close_wq;
 
 /**
@@ -114,8 +127,6 @@ void luo_session_err(const struct luo_session *session, const char *fmt, ...)
 	va_end(args);
 }
 
-static void luo_session_close_work(struct work_struct *work);
-
 /**
  * luo_session_alloc - make an empty session
  * @name: its name, not empty; ends within LIVEUPDATE_SESSION_NAME_LENGTH bytes
@@ -139,7 +150,6 @@ struct luo_session *luo_session_alloc(const char *name)
 	xa_init_flags(&session->tokens, XA_FLAGS_ACCOUNT);
 	INIT_LIST_HEAD(&session->files);
 	INIT_LIST_HEAD(&session->list);
-	INIT_WORK(&session->close_work, luo_session_close_work);
 	luo_wire_init_room(session);
 	return session;
 }
@@ -251,7 +261,7 @@ static void luo_session_let_go(struct luo_session *session)
 /* The descriptor is gone: no request on @session is under way or will come. */
 static void luo_session_close(struct luo_session *session)
 {
-	lockdep_assert_held_read(&luo_gate);
+	lockdep_assert_held(&luo_gate);
 
 	if (session->kind == LUO_SESSION_INCOMING) {
 		luo_session_let_go(session);
@@ -268,23 +278,48 @@ static void luo_session_close(struct luo_session *session)
 	luo_session_free(session);
 }
 
-static void luo_session_close_work(struct work_struct *work)
+/**
+ * luo_sessions_reap - do what is left to do for closed sessions
+ *
+ * Context: may sleep; &luo_gate is held.
+ */
+void luo_sessions_reap(void)
 {
-	struct luo_session *session =
-		container_of(work, struct luo_session, close_work);
+	struct luo_session *session, *n;
+	struct llist_node *closed;
 
+	lockdep_assert_held(&luo_gate);
+
+	closed = llist_reverse_order(llist_del_all(&luo_closed));
+	llist_for_each_entry_safe(session, n, closed, closed)
+		luo_session_close(session);
+}
+
+static void luo_close_work_fn(struct work_struct *work)
+{
 	guard(rwsem_read)(&luo_gate);
-	luo_session_close(session);
+	luo_sessions_reap();
+}
+
+/* True if it could be done here and now. */
+static bool luo_session_try_close(struct luo_session *session)
+{
+	if (current->flags & PF_KTHREAD)
+		return false;
+	scoped_cond_guard(rwsem_read_try, return false, &luo_gate)
+		luo_session_close(session);
+	return true;
 }
 
 static int luo_session_release(struct inode *inode, struct file *file)
 {
 	struct luo_session *session = file->private_data;
 
-	scoped_cond_guard(rwsem_read_try,
-			  queue_work(luo_close_wq, &session->close_work),
-			  &luo_gate)
-		luo_session_close(session);
+	if (luo_session_try_close(session))
+		return 0;
+
+	llist_add(&session->closed, &luo_closed);
+	queue_work(luo_close_wq, &luo_close_work);
 	return 0;
 }
 
