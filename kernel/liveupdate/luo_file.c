@@ -143,8 +143,6 @@ static void luo_file_link(struct luo_file *f)
 
 	list_add_tail(&f->list, &session->files);
 	WRITE_ONCE(session->nr_files, session->nr_files + 1);
-	if (session->nr_files == 1)
-		kho_hold();
 	if (session->kind != LUO_SESSION_EMPTY)
 		luo_monitor_files(session->kind, 1);
 }
@@ -156,8 +154,6 @@ static void luo_file_unlink(struct luo_file *f)
 	xa_erase(&session->tokens, f->token);
 	list_del(&f->list);
 	WRITE_ONCE(session->nr_files, session->nr_files - 1);
-	if (!session->nr_files)
-		kho_release();
 	if (session->kind != LUO_SESSION_EMPTY)
 		luo_monitor_files(session->kind, -1);
 }
@@ -339,6 +335,28 @@ int luo_file_add_incoming(struct luo_session *session, const char *compatible,
 }
 
 /**
+ * luo_file_spoil - what was noted of a file cannot be relied on
+ * @session: the session it is in, not yet visible to anybody
+ * @token:   its token, known by luo_file_add_incoming()
+ *
+ * Retrieving it fails with -%EBADMSG. FINISH ends it without a handler, and
+ * leaves its memory as it is.
+ */
+void luo_file_spoil(struct luo_session *session, u64 token)
+{
+	struct luo_file *f = xa_load(&session->tokens, token);
+
+	if (!WARN_ON_ONCE(!f))
+		f->status = -EBADMSG;
+}
+
+/* No handler has had to do with it, and none will. */
+static bool luo_file_is_spoilt(const struct luo_file *f)
+{
+	return f->status < 0 && !f->fh;
+}
+
+/**
  * luo_files_forget - drop what is known of a session that cannot be read in
  * @session: the session; none of its files has been retrieved
  *
@@ -479,6 +497,9 @@ static int luo_file_can_finish(struct luo_file *f)
 	struct liveupdate_file_op_args args;
 	int err;
 
+	if (luo_file_is_spoilt(f))
+		return 0;
+
 	err = luo_file_bind(f);
 	if (!err)
 		err = luo_flbs_can_finish(f->fh);
@@ -532,6 +553,11 @@ int luo_files_finish(struct luo_session *session)
 		u64 start = luo_trace_start(liveupdate_file_finish);
 		struct liveupdate_file_op_args args;
 
+		if (luo_file_is_spoilt(f)) {
+			luo_file_unlink(f);
+			luo_file_free(f);
+			continue;
+		}
 		args = luo_file_op_args(f, &f->in);
 		f->fh->ops->finish(&args);
 		trace_liveupdate_file_finish(f, start, 0);
@@ -557,7 +583,7 @@ int luo_files_preserve_again(struct luo_session *session)
 	lockdep_assert_held_write(&luo_gate);
 
 	list_for_each_entry(f, &session->files, list) {
-		if (f->status)
+		if (f->status && f->fh)
 			luo_flbs_take(f->fh);
 		if (!f->file)
 			continue;

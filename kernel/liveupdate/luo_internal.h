@@ -73,6 +73,9 @@ struct luo_holder {
  * @held:       incoming only: somebody has its descriptor; table lock
  * @holder:     outgoing or @held: who got the descriptor first; table lock
  * @named:      it is found by its name; table lock
+ * @damaged:    incoming only: its files could not be read in; fixed
+ * @came_in:    incoming only: first page of the list of its files, until all
+ *              lists have been read
  * @lock:       protects @tokens, @files, @nr_files and @room
  * @tokens:     the files by token
  * @files:      the files in the order in which they were added
@@ -89,6 +92,8 @@ struct luo_session {
 	enum luo_session_kind kind;
 	bool held;
 	bool named;
+	bool damaged;
+	u64 came_in;
 	struct luo_holder holder;
 	struct rw_semaphore lock;
 	struct xarray tokens;
@@ -211,6 +216,7 @@ int luo_session_finish(struct luo_session *session);
 struct luo_session *luo_session_alloc(const char *name);
 int luo_session_add_incoming(struct luo_session *session);
 void luo_session_free(struct luo_session *session);
+void luo_sessions_free_lists(void);
 __printf(2, 3)
 void luo_session_err(const struct luo_session *session, const char *fmt, ...);
 void luo_sessions_reap(void);
@@ -224,6 +230,7 @@ int luo_file_preserve(struct luo_session *session, struct file *file,
 struct file *luo_file_retrieve(struct luo_session *session, u64 token);
 int luo_file_add_incoming(struct luo_session *session, const char *compatible,
 			  u64 data, u64 token);
+void luo_file_spoil(struct luo_session *session, u64 token);
 bool luo_file_is_carried(const struct luo_file *f, u64 *data);
 void luo_files_unpreserve(struct luo_session *session);
 int luo_files_finish(struct luo_session *session);

@@ -222,6 +222,7 @@ static int luo_session_link(struct luo_session *session,
 	session->kind = kind;
 	list_add_tail(&session->list, &table->list);
 	luo_nr_sessions++;
+	kho_hold();
 	luo_monitor_sessions(kind, 1);
 	luo_monitor_files(kind, session->nr_files);
 	if (kind == LUO_SESSION_OUTGOING)
@@ -250,6 +251,7 @@ static void luo_session_unlink(struct luo_session *session)
 	session->kind = LUO_SESSION_EMPTY;
 	luo_nr_sessions--;
 	luo_wire_reserve_sessions(luo_nr_sessions);
+	kho_release();
 }
 
 static void luo_session_let_go(struct luo_session *session)
@@ -438,6 +440,8 @@ static struct luo_session *luo_session_grab(const char *name)
 	guard(mutex)(&luo_sessions_lock);
 	session = rhashtable_lookup_fast(&luo_incoming.names, key,
 					 luo_name_params);
+	if (session && session->damaged)
+		return ERR_PTR(-EBADMSG);
 	return session ? luo_session_hold(session) : ERR_PTR(-ENOENT);
 }
 
@@ -456,8 +460,8 @@ static struct file *luo_session_open_incoming(struct luo_session *session)
  *
  * Context: may sleep; &luo_gate is held for reading.
  * Return: a file whose last reference gives the session back, or -%ENOENT for
- * an unknown name, -%EINVAL while somebody holds the session, -%ENOMEM,
- * -%ENFILE.
+ * an unknown name, -%EBADMSG for a damaged session, -%EINVAL while somebody
+ * holds it, -%ENOMEM, -%ENFILE.
  */
 struct file *luo_session_retrieve(const char *name)
 {
@@ -736,6 +740,22 @@ int luo_session_add_incoming(struct luo_session *session)
 	if (err)
 		return err;
 	return luo_session_link(session, LUO_SESSION_INCOMING);
+}
+
+/**
+ * luo_sessions_free_lists - free the lists of files that sessions came with
+ *
+ * A damaged list can have its pages where another one has them: this is for
+ * when all have been read, and were good.
+ */
+void __init luo_sessions_free_lists(void)
+{
+	struct luo_session *session;
+
+	list_for_each_entry(session, &luo_incoming.list, list) {
+		kho_chain_restore_free(session->came_in);
+		session->came_in = 0;
+	}
 }
 
 static int luo_session_freeze(struct luo_session *session)

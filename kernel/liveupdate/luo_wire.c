@@ -16,9 +16,11 @@
  * of two of one name the reader gives the name to the first.
  *
  * Reading: another kernel wrote this, and memory may have been damaged. Nothing
- * is used before it was checked. A session that was read in gives the pages of
- * its chain back to the system. A damaged session is left out and its memory
- * left alone, as is the list that names it. With a damaged FDT, or a damaged
+ * is used before it was checked, nothing freed before everything was read. A
+ * damaged file, or a session whose list of files is damaged, cannot be
+ * retrieved, and that is all that is known of it: the next reboot takes the
+ * session along as one that has lost its files. Its memory is left alone, and
+ * so are all lists then. With a damaged FDT, or a damaged
  * list of sessions or FLBs, all is left alone and live update stays off.
  */
 
@@ -50,6 +52,9 @@ static struct kho_chain luo_flb_room;
 
 /* Updates that led to this kernel. */
 static u64 luo_number;
+
+/* Something of the previous kernel stays where it is. */
+static bool luo_left_out __initdata;
 
 /**
  * luo_wire_number - how many updates led to this kernel
@@ -172,8 +177,9 @@ static u64 luo_wire_fit_files(struct luo_session *session)
  */
 int luo_wire_add_session(struct luo_session *session)
 {
+	/* No files where some are expected: damaged there too. */
 	struct luo_session_ser ser = {
-		.count = luo_wire_fit_files(session),
+		.count = luo_wire_fit_files(session) ?: session->damaged,
 	};
 	struct luo_file *f;
 	u64 data;
@@ -287,7 +293,7 @@ int luo_wire_end(void)
 	pr_err("previous kernel's state: " fmt "; its memory stays preserved\n", \
 	       ##__VA_ARGS__)
 
-/* The rest of the update is not affected. */
+/* The rest of the session, or of the update, is not affected. */
 static __printf(2, 3) void __init
 luo_session_damaged(const struct luo_session *session, const char *fmt, ...)
 {
@@ -296,10 +302,9 @@ luo_session_damaged(const struct luo_session *session, const char *fmt, ...)
 
 	va_start(args, fmt);
 	vaf.va = &args;
-	luo_session_err(session,
-			"%pV; it is left out, its memory stays preserved",
-			&vaf);
+	luo_session_err(session, "%pV; its memory stays preserved", &vaf);
 	va_end(args);
+	luo_left_out = true;
 }
 
 /* Whether an array of @size bytes holds a string, and not an empty one. */
@@ -374,21 +379,25 @@ static int __init luo_fdt_read(const void *fdt, u64 *sessions, u64 *flbs)
 static int __init luo_wire_read_file(struct luo_session *session,
 				     const struct luo_file_ser *ser)
 {
+	bool valid = luo_is_string(ser->compatible, sizeof(ser->compatible));
 	int err;
 
-	if (!luo_is_string(ser->compatible, sizeof(ser->compatible))) {
-		luo_session_damaged(session,
-				    "token %#llx: found no name of a layout",
-				    ser->token);
-		return -EBADMSG;
-	}
-
-	err = luo_file_add_incoming(session, ser->compatible, ser->data,
-				    ser->token);
-	if (err)
+	err = luo_file_add_incoming(session, valid ? ser->compatible : "",
+				    ser->data, ser->token);
+	if (err && err != -EEXIST) {
 		luo_session_damaged(session, "token %#llx: %pe", ser->token,
 				    ERR_PTR(err));
-	return err;
+		return err;
+	}
+	if (valid && !err)
+		return 0;
+
+	/* Of two files under one token nobody knows which is meant. */
+	luo_session_damaged(session, "token %#llx: %s", ser->token,
+			    valid ? "found it twice" :
+				    "found no name of a layout");
+	luo_file_spoil(session, ser->token);
+	return 0;
 }
 
 static int __init luo_wire_read_files(struct luo_session *session,
@@ -396,6 +405,7 @@ static int __init luo_wire_read_files(struct luo_session *session,
 {
 	const struct luo_file_ser *files;
 	struct kho_chain_reader reader;
+	u64 nr_read = 0;
 	u32 nr, i;
 	int err;
 
@@ -403,10 +413,11 @@ static int __init luo_wire_read_files(struct luo_session *session,
 	while ((files = kho_chain_read(&reader, &nr))) {
 		if (IS_ERR(files)) {
 			luo_session_damaged(session,
-					    "list of files after the first %lu: %pe",
-					    session->nr_files, files);
+					    "list of files after the first %llu: %pe",
+					    nr_read, files);
 			return PTR_ERR(files);
 		}
+		nr_read += nr;
 		for (i = 0; i < nr; i++) {
 			err = luo_wire_read_file(session, &files[i]);
 			if (err)
@@ -414,9 +425,9 @@ static int __init luo_wire_read_files(struct luo_session *session,
 		}
 	}
 
-	if (session->nr_files != ser->count) {
-		luo_session_damaged(session, "found %lu files, expected %llu",
-				    session->nr_files, ser->count);
+	if (nr_read != ser->count) {
+		luo_session_damaged(session, "found %llu files, expected %llu",
+				    nr_read, ser->count);
 		return -EBADMSG;
 	}
 	return 0;
@@ -426,36 +437,38 @@ static int __init luo_wire_read_session(const struct luo_session_ser *ser)
 {
 	u64 start = luo_trace_start(liveupdate_session_read);
 	struct luo_session *session;
-	int err;
+	struct luo_escaped name;
+	int err, add_err;
 
 	if (!luo_is_string(ser->name, sizeof(ser->name))) {
 		luo_damaged("found a session without a name");
+		luo_left_out = true;
 		return -EBADMSG;
 	}
 
 	session = luo_session_alloc(ser->name);
 	if (!session) {
-		luo_damaged("session \"%*pE\": no memory to read it in",
-			    (int)strlen(ser->name), ser->name);
+		luo_damaged("session \"%s\": no memory to read it in",
+			    luo_escape_name(&name, ser->name, sizeof(ser->name)));
+		luo_left_out = true;
 		return -ENOMEM;
 	}
 
+	session->came_in = ser->files;
 	err = luo_wire_read_files(session, ser);
-	if (!err) {
-		err = luo_session_add_incoming(session);
-		if (err)
-			luo_session_damaged(session, "%pe", ERR_PTR(err));
-	}
 	trace_liveupdate_session_read(session, start, err);
 	if (err) {
 		luo_files_forget(session);
-		luo_session_free(session);
-		return err;
+		session->damaged = true;
 	}
 
-	if (ser->files)
-		kho_chain_restore_free(ser->files);
-	return 0;
+	add_err = luo_session_add_incoming(session);
+	if (add_err) {
+		luo_session_damaged(session, "%pe", ERR_PTR(add_err));
+		luo_files_forget(session);
+		luo_session_free(session);
+	}
+	return err ?: add_err;
 }
 
 /*
@@ -481,33 +494,33 @@ static int __init luo_wire_check_sessions(u64 header)
 	return 0;
 }
 
-/* Returns false if anything was left out. */
-static bool __init luo_wire_read_sessions(u64 header)
+static void __init luo_wire_read_sessions(u64 header)
 {
 	const struct luo_session_ser *sers;
 	struct kho_chain_reader reader;
-	unsigned long nr_read = 0;
-	bool whole = true;
+	unsigned long nr_read = 0, nr_damaged = 0;
 	u32 nr, i;
 
 	kho_chain_open(&reader, header, sizeof(*sers));
 	while ((sers = kho_chain_read(&reader, &nr))) {
 		if (WARN_ON_ONCE(IS_ERR(sers)))
-			return false;
+			break;
 		for (i = 0; i < nr; i++) {
 			if (luo_wire_read_session(&sers[i]))
-				whole = false;
+				nr_damaged++;
 			else
 				nr_read++;
 		}
 	}
 
 	pr_info("update %llu brought %lu sessions\n", luo_number, nr_read);
-	return whole;
+	if (nr_damaged)
+		pr_err("%lu sessions are damaged\n", nr_damaged);
 }
 
 static int __init luo_wire_read_flb(const struct luo_flb_ser *ser)
 {
+	struct luo_escaped name;
 	int err;
 
 	if (!luo_is_string(ser->name, sizeof(ser->name))) {
@@ -518,9 +531,9 @@ static int __init luo_wire_read_flb(const struct luo_flb_ser *ser)
 	err = ser->count ? luo_flb_add_incoming(ser->name, ser->data,
 						ser->count) : -EBADMSG;
 	if (err)
-		luo_damaged("FLB \"%*pE\" with %llu files: %pe",
-			    (int)strlen(ser->name), ser->name, ser->count,
-			    ERR_PTR(err));
+		luo_damaged("FLB \"%s\" with %llu files: %pe",
+			    luo_escape_name(&name, ser->name, sizeof(ser->name)),
+			    ser->count, ERR_PTR(err));
 	return err;
 }
 
@@ -600,8 +613,8 @@ static const void *__init luo_fdt_find(void)
 }
 
 /*
- * Fails only before anything was taken from the previous kernel. Sessions that
- * have to be left out keep the lists that name them.
+ * Fails only before anything was taken from the previous kernel. If anything
+ * has to be left out, all lists stay.
  */
 static int __init luo_wire_read(void)
 {
@@ -624,9 +637,11 @@ static int __init luo_wire_read(void)
 		return err;
 	}
 
-	if (!luo_wire_read_sessions(sessions))
+	luo_wire_read_sessions(sessions);
+	if (luo_left_out)
 		return 0;
 
+	luo_sessions_free_lists();
 	kho_chain_restore_free(sessions);
 	kho_chain_restore_free(flbs);
 	kho_restore_free((void *)fdt);
@@ -664,6 +679,9 @@ int __init luo_wire_init(void)
 	}
 
 	err = luo_wire_read();
+	/* For good: what is not in this kernel's hands cannot be given up. */
+	if (err || luo_left_out)
+		kho_hold();
 	if (err) {
 		kho_remove_subtree(luo_fdt_out);
 		kho_unpreserve_free(luo_fdt_out);

@@ -79,8 +79,9 @@ struct liveupdate_ioctl_create_session {
  * Takes a session over from the previous kernel. Closing it before it is
  * finished gives it back: it can be retrieved again.
  *
- * Fails with ENOENT when the previous kernel left no such session, and with
- * EINVAL while somebody holds it.
+ * Fails with ENOENT when the previous kernel left no such session, with EBADMSG
+ * when it left one whose list of files is damaged, and with EINVAL while
+ * somebody holds it.
  */
 struct liveupdate_ioctl_retrieve_session {
 	__u32 size;
@@ -212,8 +213,9 @@ struct liveupdate_session_preserve_fd {
  * descriptor of the same file.
  *
  * Fails with ENOENT for an unknown token, EOPNOTSUPP while nothing in this
- * kernel handles the kind of file, EINVAL on an outgoing session, or with the
- * error of the kind of file.
+ * kernel handles the kind of file, EBADMSG for a file that is known to be
+ * damaged, EINVAL on an outgoing session, or with the error of the kind of
+ * file.
  */
 struct liveupdate_session_retrieve_fd {
 	__u32 size;
