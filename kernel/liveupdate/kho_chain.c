@@ -52,6 +52,40 @@ static u32 kho_chain_crc(const struct kho_chain_page *page, u32 entry_size)
 			   (size_t)header.count * entry_size);
 }
 
+#ifdef CONFIG_KEXEC_HANDOVER_DEBUG
+/**
+ * kho_chain_guess_size - find out how large the entries of a page are
+ * @page: a page of a chain
+ *
+ * Context: any.
+ * Return: the size by which its checksum is right, 0 if there is none.
+ */
+u32 kho_chain_guess_size(const struct kho_chain_page *page)
+{
+	u32 size;
+
+	if (!page->count)
+		return 0;
+	for (size = KHO_CHAIN_ROOM / page->count; size; size--) {
+		if (kho_chain_crc(page, size) == page->crc32c)
+			break;
+	}
+	return size;
+}
+
+/**
+ * kho_chain_resum - make the checksum of a page right again
+ * @page:       a page of a chain
+ * @entry_size: bytes of an entry
+ *
+ * Context: any.
+ */
+void kho_chain_resum(struct kho_chain_page *page, u32 entry_size)
+{
+	page->crc32c = kho_chain_crc(page, entry_size);
+}
+#endif
+
 static void kho_chain_seal_page(struct kho_chain *chain,
 				struct kho_chain_page *page)
 {

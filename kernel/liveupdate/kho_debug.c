@@ -26,6 +26,12 @@
  *	blob NAME OFFSET		a subtree's blob
  *	chain NAME PATH PROP OFFSET	the first page of the chain that a
  *					property of a subtree's FDT points to
+ *	chain NAME PATH PROP AT > OFFSET
+ *					the page whose address is in there at
+ *					AT, for a chain of chains
+ *	entry NAME PATH PROP AT > OFFSET
+ *					the same, and the page is summed again:
+ *					the sender made a mistake
  */
 
 #define pr_fmt(fmt) "KHO: " fmt
@@ -132,6 +138,8 @@ struct kho_corrupt {
 	char prop[32];
 	unsigned long nr;
 	unsigned long offset;
+	bool follow;	/* the address at @nr */
+	bool resum;
 };
 
 static struct kho_corrupt kho_corrupt;
@@ -177,6 +185,8 @@ static u8 *kho_find_chain(const struct kho_corrupt *corrupt)
 	if (!prop)
 		return NULL;
 	memcpy(&phys, prop, sizeof(phys));
+	if (phys && corrupt->follow)
+		memcpy(&phys, phys_to_virt(phys) + corrupt->nr, sizeof(phys));
 	return phys ? phys_to_virt(phys) : NULL;
 }
 
@@ -221,13 +231,18 @@ static u8 *kho_find_map(const struct kho_corrupt *corrupt)
  */
 void kho_debug_corrupt(void)
 {
+	u32 entry_size;
 	u8 *base;
 
 	if (!kho_corrupt.find)
 		return;
 	base = kho_corrupt.find(&kho_corrupt);
-	if (base)
+	if (base) {
+		entry_size = kho_corrupt.resum ? kho_chain_guess_size((void *)base) : 0;
 		base[kho_corrupt.offset] ^= 0xff;
+		if (entry_size)
+			kho_chain_resum((void *)base, entry_size);
+	}
 	pr_notice("%s a byte for a test\n", base ? "inverted" : "did not find");
 }
 
@@ -243,13 +258,22 @@ static int kho_parse_corrupt(const char *line, struct kho_corrupt *corrupt)
 		c.find = kho_find_map;
 	else if (sscanf(line, "blob %31s %lu", c.name, &c.offset) == 2)
 		c.find = kho_find_blob;
+	else if (sscanf(line, "chain %31s %31s %31s %lu > %lu", c.name, c.path,
+			c.prop, &c.nr, &c.offset) == 5 ||
+		 sscanf(line, "entry %31s %31s %31s %lu > %lu", c.name, c.path,
+			c.prop, &c.nr, &c.offset) == 5)
+		c.follow = true;
 	else if (sscanf(line, "chain %31s %31s %31s %lu", c.name, c.path,
 			c.prop, &c.offset) == 4)
 		c.find = kho_find_chain;
 	else if (line[0] && line[0] != '\n')
 		return -EINVAL;
 
-	if (c.offset >= PAGE_SIZE)
+	if (c.follow)
+		c.find = kho_find_chain;
+	c.resum = line[0] == 'e';
+	if (c.offset >= PAGE_SIZE ||
+	    (c.follow && c.nr > PAGE_SIZE - sizeof(u64)))
 		return -EINVAL;
 	*corrupt = c;
 	return 0;

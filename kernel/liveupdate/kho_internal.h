@@ -176,6 +176,8 @@ int kho_debug_preserve(unsigned long pfn, unsigned long nr);
 bool kho_debug_unpreserve(unsigned long pfn, unsigned long nr,
 			  unsigned int order);
 void kho_debug_corrupt(void);
+u32 kho_chain_guess_size(const struct kho_chain_page *page);
+void kho_chain_resum(struct kho_chain_page *page, u32 entry_size);
 void kho_debug_init(struct dentry *dir);
 #if IS_ENABLED(CONFIG_KUNIT)
 void kho_debug_report(unsigned long pfn, const char *what);
