@@ -79,6 +79,17 @@ static void run(struct __test_metadata *_metadata, FIXTURE_DATA(corrupt) * self,
 }
 
 /*
+ * The same where KHO has nothing to complain of: what LUO cannot read in stays
+ * preserved, and an image that would not preserve it is refused.
+ */
+static void run_held(struct __test_metadata *_metadata, FIXTURE_DATA(corrupt) * self,
+		     const char *what)
+{
+	run(_metadata, self, what);
+	EXPECT_EQ(-EOPNOTSUPP, lu_load(3, "kho=off"));
+}
+
+/*
  * Where things are: in an FDT that was edited (the root) the first property's
  * value is at byte 76, in one that was written in one go (LUO's) at byte 84; a
  * chain page has its entries from byte 16 on.
@@ -130,55 +141,131 @@ TEST_F_TIMEOUT(corrupt, map_leaf, LU_TIMEOUT)
 
 TEST_F_TIMEOUT(corrupt, subtree_magic, LU_TIMEOUT)
 {
-	run(_metadata, self, "blob luo-fdt 0");
+	run_held(_metadata, self, "blob luo-fdt 0");
 }
 
 TEST_F_TIMEOUT(corrupt, subtree_length, LU_TIMEOUT)
 {
-	run(_metadata, self, "blob luo-fdt 4");
+	run_held(_metadata, self, "blob luo-fdt 4");
 }
 
 TEST_F_TIMEOUT(corrupt, luo_compatible, LU_TIMEOUT)
 {
-	run(_metadata, self, "blob luo-fdt 84");
+	run_held(_metadata, self, "blob luo-fdt 84");
 }
 
 TEST_F_TIMEOUT(corrupt, sessions_compatible, LU_TIMEOUT)
 {
-	run(_metadata, self, "blob luo-fdt 144");
+	run_held(_metadata, self, "blob luo-fdt 144");
 }
 
 TEST_F_TIMEOUT(corrupt, sessions_misaligned, LU_TIMEOUT)
 {
-	run(_metadata, self, "blob luo-fdt 172");
+	run_held(_metadata, self, "blob luo-fdt 172");
 }
 
 TEST_F_TIMEOUT(corrupt, sessions_address, LU_TIMEOUT)
 {
-	run(_metadata, self, "blob luo-fdt 177");
+	run_held(_metadata, self, "blob luo-fdt 177");
 }
 
 TEST_F_TIMEOUT(corrupt, sessions_next, LU_TIMEOUT)
 {
-	run(_metadata, self, "chain luo-fdt /luo-session luo-session-header 0");
+	run_held(_metadata, self, "chain luo-fdt /luo-session luo-session-header 0");
 }
 
 TEST_F_TIMEOUT(corrupt, sessions_count, LU_TIMEOUT)
 {
-	run(_metadata, self, "chain luo-fdt /luo-session luo-session-header 8");
+	run_held(_metadata, self, "chain luo-fdt /luo-session luo-session-header 8");
 }
 
 TEST_F_TIMEOUT(corrupt, sessions_crc, LU_TIMEOUT)
 {
-	run(_metadata, self, "chain luo-fdt /luo-session luo-session-header 12");
+	run_held(_metadata, self, "chain luo-fdt /luo-session luo-session-header 12");
 }
 
 TEST_F_TIMEOUT(corrupt, session_name, LU_TIMEOUT)
 {
-	run(_metadata, self, "chain luo-fdt /luo-session luo-session-header 16");
+	run_held(_metadata, self, "chain luo-fdt /luo-session luo-session-header 16");
 }
 
 TEST_F_TIMEOUT(corrupt, session_files, LU_TIMEOUT)
 {
-	run(_metadata, self, "chain luo-fdt /luo-session luo-session-header 80");
+	run_held(_metadata, self, "chain luo-fdt /luo-session luo-session-header 80");
+}
+
+/*
+ * Damage within one session: its first list of files starts with the token at
+ * byte 72. That session has a name that could pass for the end of a line.
+ */
+#define ODD_NAME	"odd\"\n\xa5\\"
+#define ODD_IN_LOG	"\"odd\\x22\\x0a\\xa5\\x5c\""
+#define FIRST_FILES	"luo-fdt /luo-session luo-session-header 80 > "
+
+static void jump_odd(struct __test_metadata *_metadata, FIXTURE_DATA(corrupt) * self,
+		     const char *what)
+{
+	int session = lu_create(self->dev, ODD_NAME), fd, i;
+
+	ASSERT_LE(0, session);
+	for (i = 1; i <= 3; i++) {
+		fd = lu_memfd("odd", LU_MIB, i);
+		ASSERT_LE(0, fd);
+		/* Two tokens that differ in the bits that are inverted. */
+		ASSERT_EQ(0, lu_preserve(session, fd, i == 2 ? 0xfe : i));
+	}
+	ASSERT_EQ(0, preserve_one(self->dev, "second", 2));
+	ASSERT_EQ(0, lu_write_file(CORRUPT, what));
+	LU_KEXEC(2);
+}
+
+static void check_file(struct __test_metadata *_metadata, int session, int token, int seed)
+{
+	int fd = lu_retrieve_fd(session, token);
+
+	ASSERT_LE(0, fd);
+	EXPECT_EQ(0, lu_check(fd, 0, LU_MIB, seed));
+}
+
+/* The next kernels know that there was a session, and nothing else suffers. */
+TEST_F_TIMEOUT(corrupt, files_crc, LU_TIMEOUT)
+{
+	int second;
+
+	if (self->stage == 1)
+		jump_odd(_metadata, self, "chain " FIRST_FILES "12");
+	ASSERT_LE(0, self->dev);
+	EXPECT_EQ(-EBADMSG, lu_retrieve(self->dev, ODD_NAME));
+	EXPECT_LE(1, lu_log_lines(ODD_IN_LOG, LOG_ERR));
+	EXPECT_EQ(-EOPNOTSUPP, lu_load(3, "kho=off"));
+	if (self->stage == 2)
+		LU_KEXEC(3);
+	second = lu_retrieve(self->dev, "second");
+	ASSERT_LE(0, second);
+	check_file(_metadata, second, 1, 2);
+	EXPECT_EQ(0, lu_finish(second));
+}
+
+/* One file that makes no sense costs that file. */
+static void run_entry(struct __test_metadata *_metadata, FIXTURE_DATA(corrupt) * self,
+		      const char *what, int bad)
+{
+	int odd;
+
+	if (self->stage == 1)
+		jump_odd(_metadata, self, what);
+	ASSERT_LE(0, self->dev);
+	odd = lu_retrieve(self->dev, ODD_NAME);
+	ASSERT_LE(0, odd);
+	EXPECT_LE(1, lu_log_lines(ODD_IN_LOG, LOG_ERR));
+	EXPECT_EQ(-EBADMSG, lu_retrieve_fd(odd, bad));
+	EXPECT_EQ(-EBADMSG, lu_retrieve_fd(odd, bad));
+	check_file(_metadata, odd, 3, 3);
+	EXPECT_EQ(0, lu_finish(odd));
+	EXPECT_EQ(-EOPNOTSUPP, lu_load(3, "kho=off"));
+}
+
+TEST_F_TIMEOUT(corrupt, token_twice, LU_TIMEOUT)
+{
+	run_entry(_metadata, self, "entry " FIRST_FILES "72", 0xfe);
 }
