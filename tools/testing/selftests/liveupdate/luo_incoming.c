@@ -4,6 +4,7 @@
  * its owner goes away. All tests share one update: the setup of the first one
  * makes a session for each of them and jumps; they run in the next kernel.
  */
+#include <pthread.h>
 #include <signal.h>
 #include <sys/eventfd.h>
 #include <sys/ioctl.h>
@@ -162,6 +163,54 @@ INCOMING(retrieved_again_it_is_the_same_file)
 	EXPECT_FALSE(lu_same_file(a, c));
 }
 
+struct race {
+	pthread_barrier_t start;
+	int session;
+	int fds[2][FILES];
+};
+
+struct racer {
+	pthread_t thread;
+	struct race *race;
+	int nr;
+};
+
+static void *race_to_retrieve(void *arg)
+{
+	struct racer *racer = arg;
+	int i;
+
+	for (i = 0; i < FILES; i++) {
+		pthread_barrier_wait(&racer->race->start);
+		racer->race->fds[racer->nr][i] = lu_retrieve_fd(racer->race->session, i);
+	}
+	return NULL;
+}
+
+/* Whoever asks first, it is one file. */
+INCOMING(retrieved_by_two_at_once)
+{
+	struct race race = { .session = self->session };
+	struct racer racers[2];
+	int i;
+
+	ASSERT_EQ(0, pthread_barrier_init(&race.start, NULL, 2));
+	for (i = 0; i < 2; i++) {
+		racers[i] = (struct racer) { .race = &race, .nr = i };
+		ASSERT_EQ(0, pthread_create(&racers[i].thread, NULL, race_to_retrieve,
+					    &racers[i]));
+	}
+	for (i = 0; i < 2; i++)
+		ASSERT_EQ(0, pthread_join(racers[i].thread, NULL));
+	for (i = 0; i < FILES; i++) {
+		ASSERT_LE(0, race.fds[0][i]);
+		ASSERT_LE(0, race.fds[1][i]);
+		EXPECT_TRUE(lu_same_file(race.fds[0][i], race.fds[1][i]));
+		EXPECT_EQ(0, lu_check(race.fds[0][i], 0, SIZE, i));
+	}
+	EXPECT_EQ(0, lu_finish(self->session));
+}
+
 INCOMING(refuses_outgoing_requests)
 {
 	int fd = lu_memfd("m", LU_PAGE, 1);
@@ -223,11 +272,28 @@ INCOMING(sizes)
 	EXPECT_EQ(0, request(self->session, LIVEUPDATE_SESSION_FINISH, &fin));
 }
 
-/* The descriptor cannot be told: there must be none, and the file stays. */
+/* How many files are open on this machine, those that only LUO knows too. */
+static long open_files(void)
+{
+	FILE *f = fopen("/proc/sys/fs/file-nr", "r");
+	long nr = -1;
+
+	if (f) {
+		if (fscanf(f, "%ld", &nr) != 1)
+			nr = -1;
+		fclose(f);
+	}
+	return nr;
+}
+
+/* The descriptor cannot be told: there must be none, and no file either. */
 INCOMING(fd_that_cannot_be_told)
 {
 	struct liveupdate_session_retrieve_fd *arg = (void *)self->page;
+	long files = open_files();
 	int i;
+
+	ASSERT_LT(0, files);
 
 	for (i = 0; i < 2; i++) {
 		arg->size = sizeof(*arg);
@@ -235,6 +301,7 @@ INCOMING(fd_that_cannot_be_told)
 		ASSERT_EQ(0, mprotect(arg, LU_PAGE, PROT_READ));
 		EXPECT_EQ(-EFAULT, request(self->session, LIVEUPDATE_SESSION_RETRIEVE_FD, arg));
 		EXPECT_EQ(self->fds, lu_count_fds());
+		EXPECT_EQ(files, open_files());
 		ASSERT_EQ(0, mprotect(arg, LU_PAGE, PROT_READ | PROT_WRITE));
 	}
 	EXPECT_LE(0, retrieve_one(self->session, 2));

@@ -281,6 +281,32 @@ LIFECYCLE(many_sessions_and_files)
 		LU_KEXEC(2);
 }
 
+/* More files than a page of the list has room for. */
+LIFECYCLE(many_files)
+{
+	enum { FILES = 200 };
+	int session, fd, i;
+
+	session = self->stage == 1 ? lu_create(self->dev, "many") :
+				     lu_retrieve(self->dev, "many");
+	ASSERT_LE(0, session);
+	for (i = 0; i < FILES; i++) {
+		if (self->stage == 1) {
+			fd = lu_memfd("many", LU_PAGE, i);
+			ASSERT_LE(0, fd);
+			ASSERT_EQ(0, lu_preserve(session, fd, FILES - i));
+		} else {
+			fd = retrieve_one(session, FILES - i, LU_PAGE, i);
+			ASSERT_LE(0, fd)
+				TH_LOG("file %d", i);
+		}
+		close(fd);
+	}
+	if (self->stage == 1)
+		LU_KEXEC(2);
+	EXPECT_EQ(0, lu_finish(session));
+}
+
 /* With nothing to hand over it is a kexec like any other. */
 LIFECYCLE(no_session)
 {
@@ -378,44 +404,72 @@ LIFECYCLE(retrieved_file_is_freed)
 	EXPECT_TRUE(lu_await_free_kib(before + kib * 15 / 16));
 }
 
-/* Makes and drops a session over and over; says so after the first time. */
-static void restless(int dev, int report)
+/* What the next kernel is told by a preserved page. */
+struct progress {
+	int failed;		/* an error that was none of the caller's */
+	int made;		/* sessions that were made */
+	int closed;		/* how many of them were closed again */
+};
+
+/*
+ * Makes and drops a session over and over; says so after the first time. Never
+ * is its name in use: closing is over when close() returns.
+ */
+static void restless(int dev, int report, struct progress *progress)
 {
 	int session, n;
 
 	for (n = 0;; n++) {
 		session = preserve_one(dev, "restless", 1, 16 * LU_PAGE, 3);
-		if (session < 0)
+		if (session < 0) {
+			progress->failed = session;
 			_exit(1);
-		close(session);
+		}
+		progress->made = n + 1;
 		if (!n && write(report, "y", 1) != 1)
 			_exit(1);
+		close(session);
+		progress->closed = n + 1;
 	}
 }
 
 /* Requests that go on while the reboot begins come before it, or not at all. */
 LIFECYCLE(requests_until_the_jump)
 {
-	int session, pair[2];
+	struct progress *progress;
+	int session, pair[2], fd;
 	char byte;
 	pid_t pid;
 
 	if (self->stage == 1) {
 		ASSERT_EQ(0, socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair));
-		ASSERT_LE(0, preserve_one(self->dev, "steady", 1, LU_MIB, 1));
+		session = preserve_one(self->dev, "steady", 1, LU_MIB, 1);
+		ASSERT_LE(0, session);
+		fd = lu_memfd("progress", LU_PAGE, 0);
+		progress = mmap(NULL, LU_PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+		ASSERT_NE(MAP_FAILED, progress);
+		memset(progress, 0, sizeof(*progress));
+		ASSERT_EQ(0, lu_preserve(session, fd, 2));
 		ASSERT_EQ(0, lu_load(2, NULL));
 		pid = fork();
 		ASSERT_LE(0, pid);
 		if (!pid)
-			restless(self->dev, pair[1]);
+			restless(self->dev, pair[1], progress);
 		ASSERT_EQ(1, read(pair[0], &byte, 1));
 		LU_JUMP();
 	}
 	session = lu_retrieve(self->dev, "steady");
 	ASSERT_LE(0, session);
 	EXPECT_LE(0, retrieve_one(session, 1, LU_MIB, 1));
+	fd = lu_retrieve_fd(session, 2);
+	progress = mmap(NULL, LU_PAGE, PROT_READ, MAP_SHARED, fd, 0);
+	ASSERT_NE(MAP_FAILED, progress);
+	TH_LOG("%d sessions made, %d closed", progress->made, progress->closed);
+	EXPECT_EQ(0, progress->failed);
+	EXPECT_LE(1, progress->made);
 	EXPECT_EQ(0, lu_finish(session));
 	session = lu_retrieve(self->dev, "restless");
+	/* It can be closed or made, and not said so, but not be missing. */
 	if (session == -ENOENT)
 		return;
 	/* A session without its file, or with all of it. */

@@ -163,6 +163,16 @@ RIDE(newest_of_a_name)
 	ASSERT_LE(0, session);
 	EXPECT_LE(0, retrieve_one(session, 1, 50));
 	EXPECT_EQ(-ENOENT, lu_retrieve_fd(session, 0));
+	/* The older one does not step in while the newer one is held... */
+	EXPECT_EQ(-EINVAL, lu_retrieve(self->dev, NAME));
+	close(session);
+	if (self->stage == 3)
+		LU_KEXEC(4);
+	/* ...nor when both went along once more, nor when it is finished. */
+	session = lu_retrieve(self->dev, NAME);
+	ASSERT_LE(0, session);
+	EXPECT_LE(0, retrieve_one(session, 1, 50));
+	EXPECT_EQ(-ENOENT, lu_retrieve_fd(session, 0));
 	EXPECT_EQ(0, lu_finish(session));
 	close(session);
 	EXPECT_EQ(-ENOENT, lu_retrieve(self->dev, NAME));
