@@ -119,7 +119,10 @@ second()
 {
 	local stamp
 
-	stamp=$(stat -c '%i %Y %s' "$OUT/vmlinux" "$OUT/.config")
+	stamp=$(stat -c '%i %Y %s' "$OUT/vmlinux" "$OUT/.config"
+		cd "$OUT"
+		[[ ! -e modules.order ]] ||
+			sed 's/\.o$/.ko/' modules.order | xargs -r stat -c '%i %Y %s')
 	[[ ! -e $OUT/bzImage-b || $(cat "$OUT-b/from" 2>/dev/null) != "$stamp" ]] || return 0
 	rsync -a --delete --exclude=/bzImage-'*' --exclude=/usr/include \
 		--exclude=/initrd --exclude='/modules-*' --exclude=/root "$OUT/" "$OUT-b/"

@@ -848,9 +848,10 @@ void luo_flbs_unregister_all(struct liveupdate_file_handler *fh)
 		luo_flb_detach(link);
 }
 
-/* Pairs with luo_flb_attach(); a record once seen is there for good. */
+/* A record once seen is there for good. */
 static struct luo_flb *luo_flb_record(struct liveupdate_flb *flb)
 {
+	/* Pairs with luo_flb_attach(). */
 	return smp_load_acquire(&flb->rec);
 }
 
