@@ -278,10 +278,10 @@ void luo_monitor_files(enum luo_session_kind kind, long delta);
 void luo_monitor_freeze(bool frozen);
 
 /*
- * When the step began whose end is an event; 0 if nobody wants to know. This
- * clock is a fine one already when sessions are read in.
+ * When the step began whose end is an event; 0 if nobody wants to know. Other
+ * clocks still stand between ticks when sessions are read in.
  */
 #define luo_trace_start(event)						\
-	(trace_##event##_enabled() ? local_clock() : 0)
+	(trace_##event##_enabled() ? sched_clock() : 0)
 
 #endif /* _LUO_INTERNAL_H */

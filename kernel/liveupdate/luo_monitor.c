@@ -36,7 +36,8 @@
 #define LUO_ESCAPES	(ESCAPE_ANY | ESCAPE_NAP | ESCAPE_APPEND)
 #define LUO_ESCAPED	"\"\\"
 
-static size_t luo_escape(char *buf, size_t size, const char *s)
+/* These two are for the trace events, which can be configured out. */
+static __maybe_unused size_t luo_escape(char *buf, size_t size, const char *s)
 {
 	size_t len = string_escape_mem(s, strlen(s), buf, size ? size - 1 : 0,
 				       LUO_ESCAPES, LUO_ESCAPED);
@@ -46,7 +47,7 @@ static size_t luo_escape(char *buf, size_t size, const char *s)
 	return len;
 }
 
-static size_t luo_escaped_size(const char *s)
+static __maybe_unused size_t luo_escaped_size(const char *s)
 {
 	return luo_escape(NULL, 0, s) + 1;
 }

@@ -29,7 +29,7 @@ DECLARE_EVENT_CLASS(liveupdate_file,
 		    ),
 		    TP_fast_assign(__entry->session = f->session->id;
 				   __entry->token = f->token;
-				   __entry->ns = local_clock() - start;
+				   __entry->ns = max_t(s64, sched_clock() - start, 0);
 				   __entry->err = err;
 				   luo_escape(__get_dynamic_array(handler),
 					      __get_dynamic_array_len(handler),
@@ -65,7 +65,7 @@ DECLARE_EVENT_CLASS(liveupdate_session,
 		    ),
 		    TP_fast_assign(__entry->session = session->id;
 				   __entry->files = session->nr_files;
-				   __entry->ns = local_clock() - start;
+				   __entry->ns = max_t(s64, sched_clock() - start, 0);
 				   __entry->err = err;
 				   luo_escape(__get_dynamic_array(name),
 					      __get_dynamic_array_len(name),
