@@ -32,6 +32,9 @@ static const struct request {
 	REQUEST(SESSION_RETRIEVE_FD, liveupdate_session_retrieve_fd, true),
 	REQUEST(SESSION_FINISH, liveupdate_session_finish, true),
 	REQUEST(SESSION_GET_NAME, liveupdate_session_get_name, true),
+	REQUEST(IOCTL_NEXT_SESSION, liveupdate_ioctl_next_session, false),
+	REQUEST(IOCTL_RETRIEVE_SESSION_ID, liveupdate_ioctl_retrieve_session_id, false),
+	REQUEST(IOCTL_DISCARD_SESSION, liveupdate_ioctl_discard_session, false),
 };
 
 FIXTURE(luo)
@@ -81,6 +84,7 @@ static void fill_request(const struct request *r, int memfd, void *arg)
 {
 	memset(arg, 0, r->size);
 	*(__u32 *)arg = r->size;
+	/* No session has an id as high as that name. */
 	if (r->on_session)
 		((__s32 *)arg)[1] = r->nr == LIVEUPDATE_SESSION_PRESERVE_FD ? memfd : 0;
 	else
@@ -92,6 +96,9 @@ static int answer(const struct request *r)
 {
 	switch (r->nr) {
 	case LIVEUPDATE_IOCTL_RETRIEVE_SESSION:
+	case LIVEUPDATE_IOCTL_NEXT_SESSION:
+	case LIVEUPDATE_IOCTL_RETRIEVE_SESSION_ID:
+	case LIVEUPDATE_IOCTL_DISCARD_SESSION:
 		return -ENOENT;
 	case LIVEUPDATE_SESSION_RETRIEVE_FD:
 	case LIVEUPDATE_SESSION_FINISH:
