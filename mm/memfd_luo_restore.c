@@ -10,8 +10,9 @@
  * that each folio is preserved in the order it is said to have. Then what can
  * fail for lack of resources is done: the file is made, its blocks are
  * accounted, and room for all folios is charged to the memory cgroup of the
- * retrieving task. Up to here nothing has been taken: after -ENOMEM or -EINTR
- * retrieving can be tried again.
+ * retrieving task. Up to here nothing has been taken: after -ENOMEM, -EINTR or
+ * -EAGAIN retrieving can be tried again, and if nobody does, the memfd goes
+ * along with the next live update.
  *
  * Only then the folios go into the page cache one by one, with memory that is
  * waited for. That cannot fail, but for a description that names a folio or a
@@ -331,6 +332,20 @@ static struct file *memfd_luo_make_file(struct memfd_luo_ser *ser)
 	return file;
 }
 
+/*
+ * Why there is no file has nothing to do with the memfd: too many are open, or a
+ * security module does not let this task have one. It is not lost for that.
+ */
+static int memfd_luo_try_again(struct memfd_luo_ser *ser, int err)
+{
+	if (err == -ENOMEM || err == -EINTR)
+		return err;
+
+	pr_warn_ratelimited("memfd \"%*pE\" waits, no file can be opened for it: %pe\n",
+			    ser->name_len, ser->name, ERR_PTR(err));
+	return -EAGAIN;
+}
+
 static void memfd_luo_seal(struct file *file, unsigned int seals)
 {
 	/* Nobody has the file yet, so nobody can have mapped it. */
@@ -354,11 +369,14 @@ static void memfd_luo_free_ser(struct memfd_luo_ser *ser)
  * inode belongs to its user.
  *
  * Context: may sleep.
- * Return: 0. -ENOMEM, -EINTR: nothing was taken, it may be tried again.
- * -EBADMSG: the description is damaged; -EOPNOTSUPP: it has folios larger than
- * the page cache of this kernel; in both cases nothing is touched. -EIO: it
- * contradicts itself, and the file is lost. Other errors come from opening the
- * file, before anything was taken.
+ * Return: 0, or
+ * * -%ENOMEM, -%EINTR - nothing was taken, it may be tried again
+ * * -%EAGAIN  - the same; no file could be opened, because there are too many
+ *   or because this task must not; or there are folios larger than the page
+ *   cache of this kernel, so that only another one can retrieve it. The log
+ *   tells.
+ * * -%EBADMSG - the description is damaged; it stays where it is
+ * * -%EIO     - the description contradicts itself, and the file is lost
  */
 int memfd_luo_retrieve(struct liveupdate_file_op_args *args)
 {
@@ -371,15 +389,15 @@ int memfd_luo_retrieve(struct liveupdate_file_op_args *args)
 	if (IS_ERR(ser))
 		return PTR_ERR(ser);
 	if (check.max_order > MEMFD_LUO_MAX_ORDER) {
-		pr_err("memfd \"%*pE\" has folios of order %u, this kernel's page cache holds order %u at most\n",
-		       ser->name_len, ser->name, check.max_order,
-		       MEMFD_LUO_MAX_ORDER);
-		return -EOPNOTSUPP;
+		pr_err_ratelimited("memfd \"%*pE\" waits for another kernel: it has folios of order %u, expected order %u at most\n",
+				   ser->name_len, ser->name, check.max_order,
+				   MEMFD_LUO_MAX_ORDER);
+		return -EAGAIN;
 	}
 
 	file = memfd_luo_make_file(ser);
 	if (IS_ERR(file))
-		return PTR_ERR(file);
+		return memfd_luo_try_again(ser, PTR_ERR(file));
 
 	err = memfd_luo_fill(file_inode(file), ser, check.pages);
 	if (err == MEMFD_LUO_GONE)
