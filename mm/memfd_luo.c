@@ -39,15 +39,25 @@
  * next kernel any more: until the jump, or until unfreeze().
  *
  * The lock of &struct memfd_luo nests in mmap_lock, i_rwsem and the folio lock.
+ *
+ * *Nobody's page fault is waited for.* write() holds i_rwsem while it faults in
+ * what it copies from, and a FUSE daemon or userfaultfd can let that take for
+ * ever: preserve() tries for the lock, and gives up after a while. No
+ * operation takes mmap_lock. A folio of shmem is never locked by who waits for
+ * user memory: write() and UFFDIO_COPY copy with page faults disabled then.
+ * Who waits for the end of a freeze() does have folios locked, and i_rwsem:
+ * what undoes a freeze() takes neither.
  */
 
 #define pr_fmt(fmt) "memfd_luo: " fmt
 
 #include <linux/dcache.h>
+#include <linux/delay.h>
 #include <linux/file.h>
 #include <linux/fs.h>
 #include <linux/init.h>
 #include <linux/io.h>
+#include <linux/jiffies.h>
 #include <linux/kexec_handover.h>
 #include <linux/liveupdate.h>
 #include <linux/mm.h>
@@ -70,6 +80,9 @@
 
 /* How often, in a row, a batch may have folios that have to be migrated. */
 #define MEMFD_LUO_MIGRATE_TRIES	32
+
+/* How long preserve() tries for i_rwsem. */
+#define MEMFD_LUO_LOCK_TIME	HZ
 
 enum memfd_luo_state {
 	MEMFD_LUO_LIVE,		/* folios may be added */
@@ -479,19 +492,43 @@ static void memfd_luo_free(struct memfd_luo *luo)
 	memfd_luo_put(luo);
 }
 
+/*
+ * Whoever can write to the file can hold the lock for as long as they like, and
+ * everybody who wants to preserve or to reboot would wait with us.
+ */
+static int memfd_luo_lock_inode(struct inode *inode)
+{
+	unsigned long end = jiffies + MEMFD_LUO_LOCK_TIME;
+
+	while (!inode_trylock(inode)) {
+		if (fatal_signal_pending(current))
+			return -EINTR;
+		if (time_after(jiffies, end))
+			return -EBUSY;
+		/* Short, to meet the gap between two calls of write(). */
+		usleep_range(50, 100);
+	}
+	return 0;
+}
+
 /* Fix the size, and have everybody who adds a folio come to us. */
 static int memfd_luo_publish(struct memfd_luo *luo)
 {
 	struct inode *inode = luo->inode;
+	int err = memfd_luo_lock_inode(inode);
 
-	guard(rwsem_write)(&inode->i_rwsem);
-	if (shmem_is_preserved(inode))
+	if (err)
+		return err;
+	if (shmem_is_preserved(inode)) {
+		inode_unlock(inode);
 		return -EBUSY;
+	}
 	luo->end = DIV_ROUND_UP_ULL(i_size_read(inode), PAGE_SIZE);
 
 	xa_lock_irq(&inode->i_mapping->i_pages);
 	rcu_assign_pointer(SHMEM_I(inode)->preserved, luo);
 	xa_unlock_irq(&inode->i_mapping->i_pages);
+	inode_unlock(inode);
 	return 0;
 }
 
@@ -524,9 +561,10 @@ static bool memfd_luo_can_preserve(struct liveupdate_file_handler *handler,
 }
 
 /*
- * -EBUSY: a folio is in use where it may not stay, or preserved otherwise;
- * -ENOMEM, also where a folio cannot be migrated; -EINTR: killed; -EIO: a page
- * is broken, or its swap is.
+ * -EBUSY: a folio is in use where it may not stay, or preserved otherwise; or
+ * one call of write() or fallocate() takes longer than a second. -ENOMEM, also
+ * where a folio cannot be migrated; -EINTR: killed; -EIO: a page is broken, or
+ * its swap is.
  */
 static int memfd_luo_preserve(struct liveupdate_file_op_args *args)
 {

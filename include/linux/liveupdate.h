@@ -60,6 +60,14 @@ struct liveupdate_file_op_args {
  * Required: @can_preserve, @preserve, @unpreserve, @retrieve, @finish. All but
  * @can_preserve and @get_id may sleep. No two operations on one file run at
  * the same time.
+ *
+ * No operation may wait for what unprivileged programs can keep from happening:
+ * the reboot waits for each. That goes for every lock under which user memory is
+ * faulted in, since a FUSE daemon or userfaultfd decides how long that takes:
+ * mmap_lock, an inode's i_rwsem, a pipe's mutex. Try for it, for a second at
+ * most, and return -EBUSY: @preserve is also called during the reboot, for
+ * retrieved files that are not finished, and the reboot then fails and names
+ * the file. All waits that are not short can be killed and return -EINTR.
  */
 struct liveupdate_file_ops {
 	bool (*can_preserve)(struct liveupdate_file_handler *handler,

@@ -10,7 +10,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/klog.h>
+#include <sys/mman.h>
 #include <sys/mount.h>
 #include <sys/reboot.h>
 #include <sys/socket.h>
@@ -25,6 +27,7 @@
 #include <linux/kexec.h>
 #include <linux/magic.h>
 #include <linux/reboot.h>
+#include <linux/userfaultfd.h>
 
 #include "lu_util.h"
 
@@ -125,6 +128,59 @@ bool lu_await_free_kib(long want)
 	} while (now.tv_sec - start.tv_sec < LU_AWAIT_SECONDS);
 	fprintf(stderr, "# MemFree: %ld KiB, wanted %ld KiB\n", have, want);
 	return false;
+}
+
+static void *stalled_write(void *arg)
+{
+	struct lu_stall *stall = arg;
+
+	stall->written = pwrite(stall->fd, stall->page, LU_PAGE, 0);
+	return NULL;
+}
+
+/*
+ * Have a write(2) to the first page of @fd under way that does not come to an
+ * end before lu_stall_end(): the page it reads from is nowhere yet.
+ */
+int lu_stall_write(struct lu_stall *stall, int fd)
+{
+	struct uffdio_register range = {
+		.range.len = LU_PAGE,
+		.mode = UFFDIO_REGISTER_MODE_MISSING,
+	};
+	struct uffdio_api api = { .api = UFFD_API };
+	struct uffd_msg msg;
+
+	stall->fd = fd;
+	stall->uffd = syscall(SYS_userfaultfd, O_CLOEXEC);
+	if (stall->uffd < 0 || ioctl(stall->uffd, UFFDIO_API, &api))
+		return -errno;
+	stall->page = mmap(NULL, LU_PAGE, PROT_READ | PROT_WRITE,
+			   MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	if (stall->page == MAP_FAILED)
+		return -errno;
+	range.range.start = (uintptr_t)stall->page;
+	if (ioctl(stall->uffd, UFFDIO_REGISTER, &range))
+		return -errno;
+	if (pthread_create(&stall->thread, NULL, stalled_write, stall))
+		return -EAGAIN;
+	return read(stall->uffd, &msg, sizeof(msg)) == sizeof(msg) ? 0 : -EIO;
+}
+
+/* Let it write: zeroes. */
+int lu_stall_end(struct lu_stall *stall)
+{
+	struct uffdio_zeropage zero = {
+		.range.start = (uintptr_t)stall->page,
+		.range.len = LU_PAGE,
+	};
+
+	if (ioctl(stall->uffd, UFFDIO_ZEROPAGE, &zero))
+		return -errno;
+	pthread_join(stall->thread, NULL);
+	close(stall->uffd);
+	munmap(stall->page, LU_PAGE);
+	return stall->written == (ssize_t)LU_PAGE ? 0 : -EIO;
 }
 
 static bool contains(const char *line, const char *what)

@@ -9,6 +9,7 @@
 #ifndef _LU_UTIL_H
 #define _LU_UTIL_H
 
+#include <pthread.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -46,6 +47,16 @@ bool lu_same_file(int a, int b);
 /* The machine. */
 int lu_count_fds(void);
 int lu_fd_link(int fd, char *buf, size_t len);
+struct lu_stall {
+	int fd;
+	int uffd;
+	char *page;
+	pthread_t thread;
+	ssize_t written;
+};
+
+int lu_stall_write(struct lu_stall *stall, int fd);
+int lu_stall_end(struct lu_stall *stall);
 long lu_free_kib(void);
 long lu_swap_free_kib(void);
 bool lu_await_free_kib(long want);

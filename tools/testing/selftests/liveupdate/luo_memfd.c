@@ -254,6 +254,20 @@ TEST_F(memfd, tmpfs_file)
 	close(fd);
 }
 
+/* Who holds the file cannot keep others waiting by a write(2) that stalls. */
+TEST_F(memfd, stalled_write)
+{
+	struct lu_stall stall;
+
+	if (access("/proc/sys/vm/unprivileged_userfaultfd", F_OK))
+		SKIP(return, "no userfaultfd");
+	ASSERT_EQ(0, lu_stall_write(&stall, self->fd));
+	EXPECT_EQ(-EBUSY, lu_preserve(self->session, self->fd, 1));
+	EXPECT_EQ(0, lu_stall_end(&stall));
+	EXPECT_EQ(0, lu_preserve(self->session, self->fd, 1));
+	EXPECT_EQ(0, lu_check_zero(self->fd, 0, LU_PAGE));
+}
+
 TEST_F(memfd, memory_comes_back)
 {
 	const long size = 64 * LU_MIB, kib = size / LU_KIB;

@@ -472,6 +472,32 @@ LIFECYCLE(fallocated)
 	EXPECT_EQ(0, lu_check_zero(fd, 2 * LU_PAGE, LU_MIB - 2 * LU_PAGE));
 }
 
+/* The reboot does not wait for a write(2) that stalls, either. */
+LIFECYCLE(stalled_write)
+{
+	struct lu_stall stall;
+	int fd;
+
+	if (self->stage == 1) {
+		fd = lu_memfd("stalled", LU_MIB, 1);
+		ASSERT_LE(0, fd);
+		ASSERT_EQ(0, lu_preserve(self->session, fd, 1));
+		LU_KEXEC(2);
+	}
+	fd = lu_retrieve_fd(self->session, 1);
+	ASSERT_LE(0, fd);
+	if (self->stage == 2) {
+		/* Not finished, so that the reboot has to preserve it again. */
+		ASSERT_EQ(0, lu_load(3, NULL));
+		ASSERT_EQ(0, lu_stall_write(&stall, fd));
+		EXPECT_EQ(-EBUSY, lu_jump());
+		EXPECT_EQ(0, lu_stall_end(&stall));
+		LU_JUMP();
+	}
+	EXPECT_EQ(0, lu_check_zero(fd, 0, LU_PAGE));
+	EXPECT_EQ(0, lu_check(fd, LU_PAGE, LU_MIB - LU_PAGE, 1));
+}
+
 /* 1 GiB of random data, compared by its checksum. */
 TEST_F_TIMEOUT(memfd, big, 5 * LU_TIMEOUT)
 {
