@@ -19,7 +19,12 @@
  * *While it is preserved* the file can be read, written and mapped. Its size is
  * fixed: what would change it, or punch a hole, fails with ``EPERM`` as if it
  * were sealed, though no seal shows. ``F_SEAL_WRITE`` fails with ``EBUSY`` if
- * there is a folio; other seals can be added until the reboot.
+ * there is a folio; other seals can be added until the reboot. A page that
+ * breaks meanwhile goes along: its contents are lost in any case, and the next
+ * kernel notices like this one, when it is read.
+ *
+ * *Folios wholly beyond the end* of the file, made by fallocate() with
+ * ``FALLOC_FL_KEEP_SIZE``, hold nothing and are not handed over.
  *
  * *Every folio in the page cache* is pinned. It thus stays where it is: not
  * migrated, swapped out, split, collapsed or reclaimed. Before it is pinned it
@@ -35,8 +40,8 @@
  * when they look at the tag. A collapse by khugepaged needs a folio to begin
  * with, and finds it pinned.
  *
- * *From freeze() on* who fills a hole waits, since nothing can be told to the
- * next kernel any more: until the jump, or until unfreeze().
+ * *From freeze() on* who fills a hole or adds a seal waits, since nothing can
+ * be told to the next kernel any more: until the jump, or until unfreeze().
  *
  * The lock of &struct memfd_luo nests in mmap_lock, i_rwsem and the folio lock.
  *
@@ -260,6 +265,34 @@ void memfd_luo_folio_end(struct memfd_luo *luo, struct folio *folio, bool added)
 		memfd_luo_let_go(luo, folio);
 	mutex_unlock(&luo->lock);
 	memfd_luo_put(luo);
+}
+
+/**
+ * memfd_luo_add_seals - add seals to a file that is preserved
+ * @inode: inode of the file
+ * @seals: seals; all that they demand has been seen to
+ *
+ * Context: may sleep, until a frozen file is thawed; i_rwsem is held.
+ * Return: 0, or -EINTR and nothing was added.
+ */
+int memfd_luo_add_seals(struct inode *inode, unsigned int seals)
+{
+	struct memfd_luo *luo = memfd_luo_get(inode);
+	int err;
+
+	/* It can have been unpreserved, but not preserved: i_rwsem is held. */
+	if (!luo) {
+		SHMEM_I(inode)->seals |= seals;
+		return 0;
+	}
+
+	err = memfd_luo_lock_thawed(luo);
+	if (!err) {
+		SHMEM_I(inode)->seals |= seals;
+		mutex_unlock(&luo->lock);
+	}
+	memfd_luo_put(luo);
+	return err;
 }
 
 /* The walk of preserve() */

@@ -3,6 +3,7 @@
  * What of a memfd comes back after a kexec: contents, holes, size, position,
  * flags, seals, name, mode, large folios; and what was written until the jump.
  */
+#include <stdatomic.h>
 #include <sys/random.h>
 #include <sys/stat.h>
 #include <sys/swap.h>
@@ -470,6 +471,123 @@ LIFECYCLE(fallocated)
 	EXPECT_EQ(0, lu_check_zero(fd, 0, LU_PAGE));
 	EXPECT_EQ(0, lu_check(fd, LU_PAGE, LU_PAGE, 1));
 	EXPECT_EQ(0, lu_check_zero(fd, 2 * LU_PAGE, LU_MIB - 2 * LU_PAGE));
+}
+
+/* What is reserved beyond the end of the file stays behind. */
+LIFECYCLE(fallocated_beyond_the_end)
+{
+	const size_t size = 3 * LU_PAGE + 10;
+	int fd;
+
+	if (self->stage == 1) {
+		fd = lu_memfd("beyond", size, 1);
+		ASSERT_LE(0, fd);
+		ASSERT_EQ(0, fallocate(fd, FALLOC_FL_KEEP_SIZE, 0, LU_MIB));
+		ASSERT_EQ(0, lu_preserve(self->session, fd, 1));
+		ASSERT_EQ((blkcnt_t)(LU_MIB / 512), lu_blocks(fd));
+		LU_KEXEC(2);
+	}
+	fd = lu_retrieve_fd(self->session, 1);
+	ASSERT_LE(0, fd);
+	EXPECT_EQ((off_t)size, lu_size(fd));
+	EXPECT_EQ((blkcnt_t)(4 * LU_PAGE / 512), lu_blocks(fd));
+	EXPECT_EQ(0, lu_check(fd, 0, size, 1));
+	EXPECT_EQ(0, finish(self));
+	EXPECT_EQ(0, ftruncate(fd, LU_MIB));
+	EXPECT_EQ(0, lu_check_zero(fd, size, LU_MIB - size));
+}
+
+/*
+ * Who meets a frozen file waits, and goes on if the reboot fails: a program that
+ * fills holes by write(2) and by faults, and adds seals, while reboots are
+ * refused.
+ */
+struct progress {
+	atomic_ulong filled;	/* pages, by both */
+	atomic_ulong sealed;
+};
+
+static void fill_holes(int fd, size_t pages, struct progress *progress, bool by_fault)
+{
+	char *map = mmap(NULL, pages * LU_PAGE, PROT_READ | PROT_WRITE,
+			 MAP_SHARED, fd, 0);
+	size_t i;
+
+	if (map == MAP_FAILED)
+		_exit(1);
+	for (i = by_fault; i < pages; i += 2) {
+		off_t at = i * LU_PAGE;
+
+		if (by_fault)
+			lu_fill_mem(map + at, at, LU_PAGE, 1);
+		else if (lu_fill(fd, at, LU_PAGE, 1))
+			_exit(1);
+		atomic_fetch_add(&progress->filled, 1);
+	}
+	_exit(0);
+}
+
+static void add_seals(int fd, struct progress *progress)
+{
+	while (!fcntl(fd, F_ADD_SEALS, F_SEAL_GROW))
+		atomic_fetch_add(&progress->sealed, 1);
+	_exit(1);
+}
+
+LIFECYCLE(refused_reboots)
+{
+	enum { PAGES = 16384, REFUSED = 10 };
+	const size_t size = PAGES * LU_PAGE;
+	struct progress *progress;
+	pid_t pids[2], sealer;
+	int fd, i, status;
+
+	if (self->stage == 1) {
+		progress = mmap(NULL, LU_PAGE, PROT_READ | PROT_WRITE,
+				MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+		ASSERT_NE(MAP_FAILED, progress);
+		/* Loaded while there is nothing to lose, refused at the reboot. */
+		close(self->session);
+		ASSERT_EQ(0, lu_load(2, "liveupdate=off"));
+		self->session = lu_create(self->dev, "memfd");
+		ASSERT_LE(0, self->session);
+		fd = memfd_create("refused", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+		ASSERT_LE(0, fd);
+		ASSERT_EQ(0, ftruncate(fd, size));
+		ASSERT_EQ(0, lu_preserve(self->session, fd, 1));
+		for (i = 0; i < 2; i++) {
+			pids[i] = fork();
+			if (!pids[i])
+				fill_holes(fd, PAGES, progress, i);
+		}
+		sealer = fork();
+		if (!sealer)
+			add_seals(fd, progress);
+		for (i = 0; i < REFUSED; i++) {
+			unsigned long filled = atomic_load(&progress->filled);
+			unsigned long sealed = atomic_load(&progress->sealed);
+
+			EXPECT_EQ(-EOPNOTSUPP, lu_jump());
+			/* They go on, if they have not come to their end. */
+			while (atomic_load(&progress->sealed) == sealed ||
+			       (atomic_load(&progress->filled) == filled &&
+				filled < PAGES))
+				usleep(1000);
+		}
+		for (i = 0; i < 2; i++) {
+			ASSERT_EQ(pids[i], waitpid(pids[i], &status, 0));
+			EXPECT_EQ(0, status);
+		}
+		EXPECT_EQ(0, kill(sealer, SIGKILL));
+		EXPECT_EQ(sealer, waitpid(sealer, &status, 0));
+		EXPECT_EQ(0, lu_unload());
+		LU_KEXEC(2);
+	}
+	fd = lu_retrieve_fd(self->session, 1);
+	ASSERT_LE(0, fd);
+	EXPECT_EQ((blkcnt_t)(size / 512), lu_blocks(fd));
+	EXPECT_EQ(0, lu_check(fd, 0, size, 1));
+	EXPECT_EQ(F_SEAL_GROW, fcntl(fd, F_GET_SEALS));
 }
 
 /* The reboot does not wait for a write(2) that stalls, either. */
