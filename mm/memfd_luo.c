@@ -527,7 +527,9 @@ static void memfd_luo_free(struct memfd_luo *luo)
 
 /*
  * Whoever can write to the file can hold the lock for as long as they like, and
- * everybody who wants to preserve or to reboot would wait with us.
+ * everybody who wants to preserve or to reboot would wait with us. The price: it
+ * cannot be had either while several programs write without a pause, since it
+ * passes from one to the next.
  */
 static int memfd_luo_lock_inode(struct inode *inode)
 {
@@ -595,9 +597,9 @@ static bool memfd_luo_can_preserve(struct liveupdate_file_handler *handler,
 
 /*
  * -EBUSY: a folio is in use where it may not stay, or preserved otherwise; or
- * one call of write() or fallocate() takes longer than a second. -ENOMEM, also
- * where a folio cannot be migrated; -EINTR: killed; -EIO: a page is broken, or
- * its swap is.
+ * calls of write() or fallocate() leave no gap for more than a second. -ENOMEM,
+ * also where a folio cannot be migrated; -EINTR: killed; -EIO: a page is broken,
+ * or its swap is.
  */
 static int memfd_luo_preserve(struct liveupdate_file_op_args *args)
 {
