@@ -222,7 +222,7 @@ static int __init kho_verify_leaf(struct kho_map_walk *walk, u64 key,
 	while (first < KHO_MAP_LEAF_BITS) {
 		end = find_next_zero_bit(bits, KHO_MAP_LEAF_BITS, first);
 		if (!key || !kho_verify_run(key + first, key + end - 1)) {
-			kho_give_up("page map has key %#llx, expected pages of RAM outside of scratch",
+			kho_give_up("page map has key %#llx, expected RAM outside of scratch",
 				    key + first);
 			return -EBADMSG;
 		}
@@ -463,7 +463,7 @@ void __init kho_memory_takeover(void)
 		return;
 
 	if (!kho_enable)
-		kho_give_up("the previous kernel handed state over, but this one runs with kho=off");
+		kho_give_up("the previous kernel handed over, but this one runs with kho=off");
 	else
 		kho_take_over();
 }

@@ -44,10 +44,12 @@ static struct kho_need kho_needs[8] __ro_after_init = {
 	{ KHO_FDT_COMPATIBLE, false },
 	{ KHO_IMAGE_SWITCH, true },
 };
+
 static unsigned int kho_nr_needs __ro_after_init = 2;
 
 /* liveupdate.allow_unknown_image= */
 static bool kho_allow_unknown_image;
+
 #undef MODULE_PARAM_PREFIX
 #define MODULE_PARAM_PREFIX "liveupdate."
 module_param_named(allow_unknown_image, kho_allow_unknown_image, bool, 0644);

@@ -41,9 +41,15 @@ static struct kho_vmalloc_chunk *kho_chunk_next(struct kho_vmalloc_chunk *chunk)
 	return chunk->next ? phys_to_virt(chunk->next) : NULL;
 }
 
-/* The last chunk may be full or end with a zero. */
-#define kho_for_each_phys(chunk, i)					\
-	for (i = 0; i < KHO_VMALLOC_CHUNK_ENTRIES && (chunk)->phys[i]; i++)
+/* Addresses in a chunk: the last one may be full or end with a zero. */
+static unsigned int kho_chunk_nr(const struct kho_vmalloc_chunk *chunk)
+{
+	unsigned int nr = 0;
+
+	while (nr < KHO_VMALLOC_CHUNK_ENTRIES && chunk->phys[nr])
+		nr++;
+	return nr;
+}
 
 static void kho_unpreserve_chunks(struct kho_vmalloc_chunk *chunk,
 				  unsigned int order)
@@ -52,7 +58,9 @@ static void kho_unpreserve_chunks(struct kho_vmalloc_chunk *chunk,
 		struct kho_vmalloc_chunk *next = kho_chunk_next(chunk);
 		unsigned int i;
 
-		kho_for_each_phys(chunk, i)
+		unsigned int used = kho_chunk_nr(chunk);
+
+		for (i = 0; i < used; i++)
 			kho_unpreserve_pages(pfn_to_page(PHYS_PFN(chunk->phys[i])),
 					     1UL << order);
 		kho_unpreserve_free(chunk);
@@ -164,18 +172,19 @@ VISIBLE_IF_KUNIT bool kho_vmalloc_valid(const struct kho_vmalloc *desc)
 	/* Every chunk accounts for pages, so a circle ends, too. */
 	while (left) {
 		struct kho_vmalloc_chunk *chunk;
-		unsigned int i;
+		unsigned int used, i;
 
 		if (!kho_is_preserved(phys, 0))
 			return false;
 		chunk = phys_to_virt(phys);
-		kho_for_each_phys(chunk, i) {
+		used = kho_chunk_nr(chunk);
+		for (i = 0; i < used; i++) {
 			if (!left || !kho_is_preserved(chunk->phys[i],
 						       desc->order))
 				return false;
 			left -= 1UL << desc->order;
 		}
-		if (!i)
+		if (!used)
 			return false;
 		phys = chunk->next;
 	}
@@ -187,13 +196,14 @@ static bool kho_restore_area(const struct kho_vmalloc *desc,
 			     struct page **pages)
 {
 	struct kho_vmalloc_chunk *chunk = phys_to_virt(desc->first);
-	unsigned int nr = 1U << desc->order, n = 0, i, j;
+	unsigned int nr = 1U << desc->order, n = 0, used, i, j;
 	bool ok = true;
 
 	while (chunk) {
 		struct kho_vmalloc_chunk *next = kho_chunk_next(chunk);
 
-		kho_for_each_phys(chunk, i) {
+		used = kho_chunk_nr(chunk);
+		for (i = 0; i < used; i++) {
 			struct page *page;
 
 			page = kho_restore_pages(chunk->phys[i], nr);
