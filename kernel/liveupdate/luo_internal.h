@@ -7,6 +7,8 @@
  *	luo_gate		the reboot against everything else: requests and
  *				the closing of sessions hold it for reading, the
  *				reboot for writing until the jump or its failure
+ *	luo_reap_lock		luo_session.c: closing sessions that waited for
+ *				the gate
  *	luo_session.lock	what is in a session; read: RETRIEVE_FD,
  *				write: PRESERVE_FD, FINISH, close
  *	luo_file.lock		one file's way back (RETRIEVE_FD)

@@ -85,6 +85,8 @@ static DEFINE_MUTEX(luo_sessions_lock);
 
 /* Closed sessions, which nobody but this list knows to be. */
 static LLIST_HEAD(luo_closed);
+/* Held while they are closed. */
+static DEFINE_MUTEX(luo_reap_lock);
 
 static void luo_close_work_fn(struct work_struct *work);
 static DECLARE_WORK(luo_close_work, luo_close_work_fn);
@@ -283,6 +285,10 @@ static void luo_session_close(struct luo_session *session)
 /**
  * luo_sessions_reap - do what is left to do for closed sessions
  *
+ * Every request begins with it: a session that could not be closed at once,
+ * because a reboot waits for the gate, must not be met by who comes in before
+ * the reboot after all. When this returns, no close is half done, wherever.
+ *
  * Context: may sleep; &luo_gate is held.
  */
 void luo_sessions_reap(void)
@@ -291,6 +297,7 @@ void luo_sessions_reap(void)
 	struct llist_node *closed;
 
 	lockdep_assert_held(&luo_gate);
+	guard(mutex)(&luo_reap_lock);
 
 	closed = llist_reverse_order(llist_del_all(&luo_closed));
 	llist_for_each_entry_safe(session, n, closed, closed)
