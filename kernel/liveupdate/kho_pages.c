@@ -236,15 +236,23 @@ EXPORT_SYMBOL_GPL(kho_is_preserved);
  * anybody. A page that is not so is in use in this kernel, whatever the
  * previous kernel's data says.
  */
-static bool kho_pages_untouched(struct page *page, unsigned long nr)
+static bool kho_page_untouched(const struct page *page)
+{
+#ifdef CONFIG_MEMCG
+	if (page->memcg_data)
+		return false;
+#endif
+	return page_ref_count(page) == 1 && !page->mapping &&
+	       !page_private(page) &&
+	       !(page->flags & (PAGE_FLAGS_CHECK_AT_PREP | BIT(PG_reserved)));
+}
+
+static bool kho_pages_untouched(const struct page *page, unsigned long nr)
 {
 	unsigned long i;
 
 	for (i = 0; i < nr; i++, page++) {
-		if (page_ref_count(page) != 1 || page->mapping ||
-		    page_private(page) ||
-		    (page->flags & (PAGE_FLAGS_CHECK_AT_PREP |
-				    BIT(PG_reserved)))) {
+		if (!kho_page_untouched(page)) {
 			pr_err("page %#lx is in use, it cannot be restored\n",
 			       page_to_pfn(page));
 			return false;
@@ -290,8 +298,13 @@ struct folio *kho_restore_folio(phys_addr_t phys)
 		return NULL;
 
 	order = kho_map_take_order(&kho_map, PHYS_PFN(phys), MAX_PAGE_ORDER);
-	if (order < 0 || !kho_pages_untouched(page, 1UL << order))
+	if (order < 0)
 		return NULL;
+	if (!kho_pages_untouched(page, 1UL << order)) {
+		/* It is preserved by this kernel, and has to stay so. */
+		kho_map_set(&kho_map, PHYS_PFN(phys), 1, order);
+		return NULL;
+	}
 
 	kho_init_pages(page, 1UL << order, true);
 	if (order) {
