@@ -70,6 +70,8 @@ main()
 	shift $((OPTIND - 1))
 	[[ -e $SHARE/initrd ]] || die 'there is no guest yet' 'run "make kernel" first'
 	[[ -z $name ]] || cmdline+=' lu.out=ttyS1'
+	# The clock of an emulated guest jumps while such a kernel boots.
+	[[ $FLAVOUR != -debug ]] || cmdline+=' watchdog_thresh=60'
 	# shellcheck disable=SC2046,SC2207 # words on purpose
 	qemu=(qemu-system-x86_64 -nodefaults -no-user-config -no-reboot -display none
 		$(accel_options) -m "$mem" -smp "$cpus"
