@@ -83,7 +83,7 @@ check_shell()
 	local f
 
 	for f in "$TOP"/harness/*.sh "$TOP"/harness/guest/* "$TOP"/.ci/run; do
-		verdict "shellcheck ${f#"$TOP"/}" "$(shellcheck -x -P SCRIPTDIR "$f" 2>&1 || true)"
+		verdict "shellcheck ${f#"$TOP"/}" "$(shellcheck "$f" 2>&1 || true)"
 	done
 }
 
