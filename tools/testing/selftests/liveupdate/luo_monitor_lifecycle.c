@@ -205,7 +205,7 @@ ADMIN(older_of_a_name)
  */
 ADMIN(reboot_traced)
 {
-	char line[64];
+	char line[96];
 	int fd, i;
 	pid_t pid;
 
