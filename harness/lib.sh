@@ -21,6 +21,8 @@ BUILD=$(cd "$BUILD" && pwd)
 	OUT=$BUILD/$ARCH$FLAVOUR
 }
 export CCACHE_DIR=${CCACHE_DIR:-$BUILD/ccache}
+# An object is the same wherever the tree is.
+export CCACHE_BASEDIR=$BUILD CCACHE_NOHASHDIR=1
 export LC_ALL=C
 
 if [[ -t 1 ]]; then
