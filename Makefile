@@ -5,7 +5,7 @@ MAKEFLAGS += --no-print-directory
 .NOTPARALLEL:
 .SUFFIXES:
 
-export LINUX ACCEL BUILD T P FORCE JOBS GUESTS CONFIG
+export LINUX ACCEL BUILD T P FORCE JOBS GUESTS CONFIG FULL
 
 H := harness
 
@@ -17,6 +17,7 @@ help:
 #:
 #:   make demo          one live update in a guest: what it does and how long it takes
 #:   make test          the selftests, each in its own guest; T=REGEX picks some
+#:   make test-full     the same and the long ones, an hour without KVM
 #:   make shell         boot to a prompt with the tests and tools in place
 #:   make check         checkpatch, sparse, W=1, kernel-doc, shellcheck
 #:
@@ -65,6 +66,10 @@ demo$(1): kernel$(1)
 endef
 $(foreach f,plain debug,$(eval $(call flavour,-$(f))))
 $(eval $(call flavour))
+
+.PHONY: test-full
+test-full: export FULL = 1
+test-full: test
 
 .PHONY: check
 check: kernel

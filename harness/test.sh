@@ -9,7 +9,7 @@
 # line; '#' starts a comment, words are quoted as in the shell:
 #
 #	NAME  BINARY[:TEST]  [mem=512M] [smp=2] [timeout=60] [cmdline="..."]
-#	      [qemu="..."] [expect="regex"] [only=FLAVOUR] [not=FLAVOUR]
+#	      [qemu="..."] [expect="regex"] [only=FLAVOUR] [not=FLAVOUR] [full=1]
 #
 #	NAME		of the guest and its logs in build/logs
 #	BINARY[:TEST]	program in the test directory; one test of it (-t TEST)
@@ -19,6 +19,7 @@
 #	qemu		options added to QEMU's
 #	expect		has to be found in the console or in the test's output
 #	only, not	run the line with (without) this kernel: debug, plain
+#	full		too long for every day: run the line only if FULL=1
 #
 # A guest passes if the test ends with LU-EXIT 0 in time, says "ok" at least once
 # and "not ok" never, and the console is free of warnings. The "ok" and "not ok"
@@ -47,7 +48,7 @@ parse()
 
 	mapfile -t words < <(xargs -n1 printf '%s\n' <<<"$1")
 	field=([name]=${words[0]} [test]=${words[1]:-} [mem]=512M [smp]=2
-		[timeout]=60 [cmdline]='' [qemu]='' [expect]='' [only]='' [not]='')
+		[timeout]=60 [cmdline]='' [qemu]='' [expect]='' [only]='' [not]='' [full]='')
 	[[ -n ${field[test]} ]] || die "qemu-tests.list: no program: $1"
 	for word in "${words[@]:2}"; do
 		[[ $word == *=* && -n ${field[${word%%=*}]+x} ]] ||
@@ -73,6 +74,7 @@ wanted()
 
 	[[ -z ${field[only]} || ${field[only]} == "$flavour" ]] &&
 		[[ -z ${field[not]} || ${field[not]} != "$flavour" ]] &&
+		[[ ${field[full]} != 1 || -n ${FULL:-} ]] &&
 		[[ -z $PATTERN || ${field[name]} =~ $PATTERN ]]
 }
 
