@@ -31,6 +31,8 @@ needed()
 		/usr/bin/git			git
 		/usr/include/libelf.h		libelf-dev
 		/usr/include/openssl/opensslv.h	libssl-dev
+		/usr/include/json-c/json.h	libjson-c-dev
+		/usr/include/event2/event.h	libevent-dev
 		/bin/busybox			busybox-static
 		/sbin/kexec			kexec-tools
 		/usr/bin/qemu-system-x86_64	qemu-system-x86

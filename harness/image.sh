@@ -28,10 +28,10 @@ build_selftests()
 build_tools()
 {
 	[[ -e $TREE/tools/liveupdate/Makefile ]] || return 0
-	mkdir -p "$OUT/tools"
+	mkdir -p "$OUT/agent"
 	logged "tools$FLAVOUR" 'see tools/liveupdate' \
 		make -C "$TREE/tools/liveupdate" -j"$JOBS" CC='ccache gcc' \
-		OUTPUT="$OUT/tools/" LDFLAGS=-static KHDR_INCLUDES="-isystem $HEADERS" all
+		OUTPUT="$OUT/agent/" KHDR_INCLUDES="-isystem $HEADERS" all
 }
 
 # A dynamically linked program of the host with all it loads.
@@ -79,7 +79,9 @@ fill_root()
 	add_program /sbin/kexec /sbin/kexec
 	add_built "$OUT/selftests" /tests
 	add_scripts
-	add_built "$OUT/tools" /usr/bin
+	for dir in luod luoctl; do
+		[[ ! -x $OUT/agent/$dir/$dir ]] || add_program "$OUT/agent/$dir/$dir" "/usr/sbin/$dir"
+	done
 	for dir in "$OUT"/modules-*/lib/modules; do
 		[[ ! -d $dir ]] || cp -a "$dir" "$ROOT/lib/"
 	done

@@ -1,0 +1,151 @@
+// SPDX-License-Identifier: GPL-2.0
+#include <errno.h>
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "call.h"
+#include "conn.h"
+#include "json.h"
+
+/* Of one client, waiting for the device. */
+#define WAITING_MAX	64
+
+static const struct {
+	bool admin;
+	bool device;
+	int (*run)(struct call *call);
+} table[NR_OPS] = {
+	[OP_HELLO] = { false, false, call_hello },
+	[OP_SESSION] = { false, true, call_session },
+	[OP_ATTACH] = { false, false, call_attach },
+	[OP_READY] = { false, false, call_ready },
+	[OP_REFUSE] = { false, false, call_refuse },
+	[OP_FINISH] = { false, true, call_finish },
+	[OP_SESSIONS] = { false, true, call_sessions },
+	[OP_SHOW] = { false, true, call_show },
+	[OP_STATUS] = { false, false, call_status },
+	[OP_WATCH] = { false, false, call_watch },
+	[OP_LOAD] = { true, false, call_load },
+	[OP_CHECK] = { true, false, call_check },
+	[OP_UPDATE] = { true, false, call_update },
+	[OP_CANCEL] = { true, false, call_cancel },
+};
+
+/* Those that wait for the device. */
+static TAILQ_HEAD(, call) waiting = TAILQ_HEAD_INITIALIZER(waiting);
+
+int call_fail(struct call *call, int err, const char *fmt, ...)
+{
+	va_list args;
+
+	va_start(args, fmt);
+	vsnprintf(call->message, sizeof(call->message), fmt, args);
+	va_end(args);
+	return err;
+}
+
+int call_fail_admin(struct call *call)
+{
+	return call_fail(call, -EPERM, "only root and the owner of the socket may do this");
+}
+
+static void call_free(struct call *call)
+{
+	json_object_put(call->reply);
+	request_free(&call->req);
+	free(call);
+}
+
+static void finish(struct call *call, int err)
+{
+	struct json_object *reply;
+
+	if (err) {
+		reply = conn_error(err, call->message[0] ? call->message : strerror(-err));
+	} else {
+		reply = json_object_get(call->reply);
+		put_bool(reply, "ok", true);
+	}
+	if (call->req.has & HAS_ID)
+		put_number(reply, "id", call->req.id);
+	conn_send(call->conn, reply, err ? -1 : call->fd);
+	call_free(call);
+}
+
+static void run_with_device(struct turn *turn, int device)
+{
+	struct call *call = (struct call *)((char *)turn - offsetof(struct call, turn));
+	int err;
+
+	TAILQ_REMOVE(&waiting, call, link);
+	call->conn->calls--;
+	call->device = device;
+	if (device == -EBUSY)
+		err = call_fail(call, -EBUSY, "somebody else keeps /dev/liveupdate open");
+	else if (device < 0)
+		err = call_fail(call, device, "no live update in this kernel: /dev/liveupdate: %s",
+				strerror(-device));
+	else
+		err = table[call->req.op].run(call);
+	finish(call, err);
+}
+
+static void wait_for_device(struct call *call)
+{
+	if (call->conn->calls == WAITING_MAX) {
+		finish(call, call_fail(call, -EDQUOT, "too many requests at once"));
+		return;
+	}
+	call->conn->calls++;
+	TAILQ_INSERT_TAIL(&waiting, call, link);
+	call->turn.run = run_with_device;
+	turn_take(&call->turn);
+}
+
+/**
+ * call_start - do what a client asks for, now or when it can be done
+ * @conn: the client, which gets an answer
+ * @req: what it asks for; used up
+ */
+void call_start(struct conn *conn, struct request *req)
+{
+	struct call *call = calloc(1, sizeof(*call));
+
+	if (!call) {
+		request_free(req);
+		conn_send(conn, conn_error(-ENOMEM, "no memory"), -1);
+		return;
+	}
+	call->conn = conn;
+	call->req = *req;
+	call->fd = -1;
+	call->reply = json_object_new_object();
+	if (table[req->op].admin && !conn->admin)
+		finish(call, call_fail_admin(call));
+	else if (table[req->op].device)
+		wait_for_device(call);
+	else
+		finish(call, table[req->op].run(call));
+}
+
+/**
+ * call_give_up - a client is gone
+ * @conn: the client; its requests that wait are dropped
+ */
+void call_give_up(struct conn *conn)
+{
+	struct call *call, *next;
+
+	for (call = TAILQ_FIRST(&waiting); call; call = next) {
+		next = TAILQ_NEXT(call, link);
+		if (call->conn != conn)
+			continue;
+		TAILQ_REMOVE(&waiting, call, link);
+		turn_give_up(&call->turn);
+		call_free(call);
+	}
+}

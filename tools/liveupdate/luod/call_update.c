@@ -1,0 +1,173 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Requests about the update.
+ */
+#include <errno.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/utsname.h>
+#include <unistd.h>
+
+#include "after.h"
+#include "call.h"
+#include "conn.h"
+#include "image.h"
+#include "journal.h"
+#include "json.h"
+#include "luod.h"
+#include "update.h"
+
+#define PROTOCOL	1
+
+/* Who is who, and how long this client may take. */
+int call_hello(struct call *call)
+{
+	struct conn *conn = call->conn;
+
+	if ((call->req.has & HAS_PREPARE_MS && call->req.prepare_ms > options.deadline_max_ms) ||
+	    (call->req.has & HAS_SUSPEND_MS && call->req.suspend_ms > options.deadline_max_ms))
+		return call_fail(call, -EINVAL, "no client gets more than %u ms",
+				 options.deadline_max_ms);
+	if (call->req.has & HAS_PREPARE_MS)
+		conn->prepare_ms = call->req.prepare_ms;
+	if (call->req.has & HAS_SUSPEND_MS)
+		conn->suspend_ms = call->req.suspend_ms;
+	put_number(call->reply, "protocol", PROTOCOL);
+	put_number(call->reply, "uid", conn->uid);
+	put_bool(call->reply, "admin", conn->admin);
+	return 0;
+}
+
+/* A line of sysfs that the kernel may not have. */
+static void put_sysfs(struct json_object *to, const char *key, const char *path)
+{
+	FILE *file = fopen(path, "re");
+	char line[64];
+
+	if (!file)
+		return;
+	if (fgets(line, sizeof(line), file)) {
+		line[strcspn(line, "\n")] = 0;
+		put_string(to, key, line);
+	}
+	fclose(file);
+}
+
+int call_status(struct call *call)
+{
+	struct utsname u;
+
+	after_refresh_soon();
+	update_status(call->reply);
+	put_bool(call->reply, "image", image_loaded());
+	if (!uname(&u))
+		put_string(call->reply, "kernel", u.release);
+	put_sysfs(call->reply, "kernel_state", "/sys/kernel/liveupdate/state");
+	put_sysfs(call->reply, "kernel_updates", "/sys/kernel/liveupdate/number");
+	after_status(call->reply, call->conn->uid, call->conn->admin);
+	return 0;
+}
+
+int call_watch(struct call *call)
+{
+	call->conn->watching = true;
+	update_status(call->reply);
+	return 0;
+}
+
+/* The kernel and, if there is a second descriptor, its initramfs. */
+static int take_image(struct call *call, int *kernel, int *initrd)
+{
+	*initrd = -1;
+	*kernel = conn_take_fd(call->conn);
+	if (*kernel < 0)
+		return call_fail(call, -EINVAL, "there is no descriptor with it");
+	*initrd = conn_take_fd(call->conn);
+	if (*initrd < 0)
+		*initrd = -1;
+	return 0;
+}
+
+int call_load(struct call *call)
+{
+	int kernel, initrd, err;
+
+	err = take_image(call, &kernel, &initrd);
+	if (err)
+		return err;
+	if (update_running()) {
+		close(kernel);
+		if (initrd >= 0)
+			close(initrd);
+		return call_fail(call, -EBUSY, "an update is running");
+	}
+	journal_preserve();
+	err = image_load(kernel, initrd, call->req.cmdline);
+	return err ? call_fail(call, err, "%s", image_explain(err)) : 0;
+}
+
+int call_check(struct call *call)
+{
+	int kernel, initrd, err;
+
+	err = take_image(call, &kernel, &initrd);
+	if (err)
+		return err;
+	err = update_running() ? -EBUSY : 0;
+	if (err) {
+		close(kernel);
+		if (initrd >= 0)
+			close(initrd);
+		return call_fail(call, err, "an update is running");
+	}
+	journal_preserve();
+	err = image_check(kernel, initrd, call->req.cmdline);
+	return err ? call_fail(call, err, "%s", image_explain(err)) : 0;
+}
+
+/* The answer says that it begins; how it goes on is told by events. */
+int call_update(struct call *call)
+{
+	uint64_t number;
+	int err = update_start(call->req.prepare_ms, call->req.suspend_ms, &number);
+
+	if (err == -EBUSY)
+		return call_fail(call, err, "an update is running");
+	if (err == -ENOEXEC)
+		return call_fail(call, err, "no image is loaded");
+	if (err)
+		return err;
+	put_number(call->reply, "update", number);
+	return 0;
+}
+
+int call_cancel(struct call *call)
+{
+	char reason[64];
+	int err;
+
+	snprintf(reason, sizeof(reason), "uid %u cancelled it", call->conn->uid);
+	err = update_cancel(reason);
+	if (err == -ENOENT)
+		return call_fail(call, err, "no update is running");
+	if (err == -EBUSY)
+		return call_fail(call, err, "it is too late");
+	return err;
+}
+
+static int check_answer(struct call *call, int err)
+{
+	return err == -ESTALE ? call_fail(call, err, "nobody waits for this answer") : err;
+}
+
+int call_ready(struct call *call)
+{
+	return check_answer(call, update_ready(call->conn, call->req.update, call->req.phase));
+}
+
+int call_refuse(struct call *call)
+{
+	return check_answer(call, update_refuse(call->conn, call->req.update, call->req.phase,
+						call->req.reason));
+}

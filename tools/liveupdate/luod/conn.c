@@ -1,0 +1,407 @@
+// SPDX-License-Identifier: GPL-2.0
+#include <errno.h>
+#include <event2/buffer.h>
+#include <event2/event.h>
+#include <fcntl.h>
+#include <json-c/json.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "conn.h"
+#include "log.h"
+#include "luod.h"
+#include "request.h"
+#include "socket.h"
+
+#define CHUNK		4096
+
+/* What a client may leave unread: more than the list of 10,000 sessions. */
+#define OUT_MAX		(4UL << 20)
+
+/* How long the last words to a client may take. */
+#define END_MS		2000
+
+struct out {
+	TAILQ_ENTRY(out) link;
+	size_t len;
+	size_t sent;
+	int fd;
+	char text[];
+};
+
+struct conn_list conns = TAILQ_HEAD_INITIALIZER(conns);
+static const struct conn_hooks *hooks;
+
+static void out_free(struct conn *conn, struct out *out)
+{
+	TAILQ_REMOVE(&conn->out, out, link);
+	conn->out_bytes -= out->len;
+	if (out->fd >= 0)
+		close(out->fd);
+	free(out);
+}
+
+static void free_event(struct event *event)
+{
+	if (event)
+		event_free(event);
+}
+
+static void drop_fds(struct conn *conn)
+{
+	while (conn->nr_fds)
+		close(conn->fds[--conn->nr_fds]);
+}
+
+static void conn_free(struct conn *conn)
+{
+	while (!TAILQ_EMPTY(&conn->out))
+		out_free(conn, TAILQ_FIRST(&conn->out));
+	drop_fds(conn);
+	free_event(conn->readable);
+	free_event(conn->writable);
+	free_event(conn->stalled);
+	free_event(conn->reap);
+	free_event(conn->deadline);
+	if (conn->in)
+		evbuffer_free(conn->in);
+	close(conn->fd);
+	free(conn);
+}
+
+static void on_reap(evutil_socket_t fd, short what, void *arg)
+{
+	struct conn *conn = arg;
+
+	TAILQ_REMOVE(&conns, conn, link);
+	hooks->gone(conn);
+	conn_free(conn);
+}
+
+/* Whoever calls may still use it: it is freed from the event loop. */
+static void conn_kill(struct conn *conn)
+{
+	if (conn->dead)
+		return;
+	conn->dead = true;
+	event_del(conn->readable);
+	event_del(conn->writable);
+	event_del(conn->stalled);
+	event_active(conn->reap, EV_TIMEOUT, 0);
+}
+
+/* Send what there is to send, then no more. */
+static void conn_end(struct conn *conn)
+{
+	struct timeval t = to_timeval(END_MS);
+
+	if (TAILQ_EMPTY(&conn->out)) {
+		conn_kill(conn);
+		return;
+	}
+	conn->ending = true;
+	event_del(conn->readable);
+	event_add(conn->stalled, &t);
+}
+
+static ssize_t send_some(struct conn *conn, struct out *out)
+{
+	ssize_t n = luo_socket_send(conn->fd, out->text + out->sent, out->len - out->sent,
+				    &out->fd, out->fd >= 0, MSG_DONTWAIT);
+
+	if (n > 0) {
+		out->sent += n;
+		if (out->fd >= 0)
+			close(out->fd);
+		out->fd = -1;
+	}
+	return n;
+}
+
+static void flush(struct conn *conn)
+{
+	struct out *out;
+	ssize_t n;
+
+	while ((out = TAILQ_FIRST(&conn->out))) {
+		n = send_some(conn, out);
+		if (n == -EAGAIN) {
+			event_add(conn->writable, NULL);
+			return;
+		}
+		if (n < 0) {
+			conn_kill(conn);
+			return;
+		}
+		if (out->sent == out->len)
+			out_free(conn, out);
+	}
+	event_del(conn->writable);
+	if (conn->ending)
+		conn_kill(conn);
+}
+
+static void on_writable(evutil_socket_t fd, short what, void *arg)
+{
+	flush(arg);
+}
+
+/**
+ * conn_send - send a line
+ * @conn: to whom; nothing is sent to a dead one
+ * @line: the line; the reference is used up
+ * @fd: a descriptor to go along, which stays the caller's; or -1
+ */
+void conn_send(struct conn *conn, struct json_object *line, int fd)
+{
+	size_t len = 0;
+	const char *text = json_object_to_json_string_length(line, JSON_C_TO_STRING_PLAIN, &len);
+	struct out *out = conn->dead || !text ? NULL : malloc(sizeof(*out) + len + 1);
+
+	if (out) {
+		out->len = len + 1;
+		out->sent = 0;
+		out->fd = fd < 0 ? -1 : fcntl(fd, F_DUPFD_CLOEXEC, 0);
+		memcpy(out->text, text, len);
+		out->text[len] = '\n';
+		TAILQ_INSERT_TAIL(&conn->out, out, link);
+		conn->out_bytes += out->len;
+		/* A promised descriptor that is not there, or nobody who reads. */
+		if ((fd >= 0 && out->fd < 0) || conn->out_bytes > OUT_MAX)
+			conn_kill(conn);
+		else
+			flush(conn);
+	} else if (!conn->dead) {
+		conn_kill(conn);
+	}
+	json_object_put(line);
+}
+
+/**
+ * conn_send_to_watchers - send an event
+ * @line: the event; the reference is used up
+ */
+void conn_send_to_watchers(struct json_object *line)
+{
+	struct conn *conn;
+
+	TAILQ_FOREACH(conn, &conns, link)
+		if (conn->watching && !conn->dead)
+			conn_send(conn, json_object_get(line), -1);
+	json_object_put(line);
+}
+
+/**
+ * conn_flush_all - send what can be sent at once
+ *
+ * For when there is no event loop any more.
+ */
+void conn_flush_all(void)
+{
+	struct conn *conn;
+
+	TAILQ_FOREACH(conn, &conns, link)
+		if (!conn->dead)
+			flush(conn);
+}
+
+/**
+ * conn_error - the answer to a request that failed
+ * @err: negative errno
+ * @message: one line for people
+ */
+struct json_object *conn_error(int err, const char *message)
+{
+	struct json_object *reply = json_object_new_object();
+
+	json_object_object_add(reply, "ok", json_object_new_boolean(0));
+	json_object_object_add(reply, "error",
+			       json_object_new_string(strerrorname_np(-err) ?: "EIO"));
+	json_object_object_add(reply, "message", json_object_new_string(message));
+	return reply;
+}
+
+/**
+ * conn_take_fd - the next descriptor that the client sent along
+ * @conn: the client
+ *
+ * Return: the descriptor, which is the caller's; -ENOMSG if there is none.
+ */
+int conn_take_fd(struct conn *conn)
+{
+	int fd;
+
+	if (!conn->nr_fds)
+		return -ENOMSG;
+	fd = conn->fds[0];
+	conn->nr_fds--;
+	memmove(conn->fds, conn->fds + 1, conn->nr_fds * sizeof(fd));
+	return fd;
+}
+
+static void on_line(struct conn *conn, const char *line, size_t len)
+{
+	struct json_object *reply;
+	struct request req;
+	const char *why;
+	int err = request_parse(&req, line, len, &why);
+
+	if (!err) {
+		hooks->request(conn, &req);
+		return;
+	}
+	reply = conn_error(err, why);
+	if (req.has & HAS_ID)
+		json_object_object_add(reply, "id", json_object_new_int64(req.id));
+	conn_send(conn, reply, -1);
+	request_free(&req);
+	/* Who knows where the next line begins. */
+	if (err == -EBADMSG)
+		conn_end(conn);
+}
+
+static void on_lines(struct conn *conn)
+{
+	struct timeval t = to_timeval(options.stall_ms);
+	bool any = false;
+	size_t len;
+	char *line;
+
+	while (!conn->dead && !conn->ending &&
+	       (line = evbuffer_readln(conn->in, &len, EVBUFFER_EOL_LF))) {
+		any = true;
+		on_line(conn, line, len);
+		free(line);
+	}
+	if (conn->dead || conn->ending)
+		return;
+	if (evbuffer_get_length(conn->in) >= REQUEST_MAX) {
+		conn_send(conn, conn_error(-EMSGSIZE, "a line that is too long"), -1);
+		conn_end(conn);
+		return;
+	}
+	if (any)
+		event_del(conn->stalled);
+	if (!evbuffer_get_length(conn->in))
+		drop_fds(conn);
+	else if (!evtimer_pending(conn->stalled, NULL))
+		event_add(conn->stalled, &t);
+}
+
+static int keep_fds(struct conn *conn, const int *fds, unsigned int nr)
+{
+	int err = conn->nr_fds + nr > CONN_FDS ? -E2BIG : 0;
+
+	while (nr--) {
+		if (err)
+			close(*fds++);
+		else
+			conn->fds[conn->nr_fds++] = *fds++;
+	}
+	return err;
+}
+
+static void on_readable(evutil_socket_t fd, short what, void *arg)
+{
+	struct conn *conn = arg;
+	int fds[LUO_FDS_MAX];
+	unsigned int nr_fds;
+	char buf[CHUNK];
+	ssize_t n;
+
+	n = luo_socket_recv(fd, buf, sizeof(buf), fds, &nr_fds, MSG_DONTWAIT);
+	if (n == -EAGAIN)
+		return;
+	if (n > 0 && !keep_fds(conn, fds, nr_fds) && !evbuffer_add(conn->in, buf, n)) {
+		on_lines(conn);
+		return;
+	}
+	if (n <= 0 && n != -EBADMSG) {
+		/* Gone: but what it asked for last may have come with its end. */
+		conn_kill(conn);
+		return;
+	}
+	conn_send(conn, conn_error(-E2BIG, "more descriptors than any request takes"), -1);
+	conn_end(conn);
+}
+
+static void on_stalled(evutil_socket_t fd, short what, void *arg)
+{
+	struct conn *conn = arg;
+
+	if (conn->ending) {
+		conn_kill(conn);
+		return;
+	}
+	conn_send(conn, conn_error(-ETIMEDOUT, "a line that does not end"), -1);
+	conn_end(conn);
+}
+
+static int get_peer(struct conn *conn)
+{
+	struct ucred peer;
+	socklen_t len = sizeof(peer);
+
+	if (getsockopt(conn->fd, SOL_SOCKET, SO_PEERCRED, &peer, &len))
+		return -errno;
+	conn->uid = peer.uid;
+	conn->pid = peer.pid;
+	return 0;
+}
+
+static int count_of(uid_t uid)
+{
+	struct conn *conn;
+	int n = 0;
+
+	TAILQ_FOREACH(conn, &conns, link)
+		n += conn->uid == uid && !conn->dead;
+	return n;
+}
+
+static bool make_events(struct conn *conn)
+{
+	conn->readable = event_new(base, conn->fd, EV_READ | EV_PERSIST, on_readable, conn);
+	conn->writable = event_new(base, conn->fd, EV_WRITE | EV_PERSIST, on_writable, conn);
+	conn->stalled = evtimer_new(base, on_stalled, conn);
+	conn->reap = evtimer_new(base, on_reap, conn);
+	conn->in = evbuffer_new();
+	return conn->readable && conn->writable && conn->stalled && conn->reap &&
+	       conn->in && !event_add(conn->readable, NULL);
+}
+
+/**
+ * conn_add - a new client
+ * @fd: its socket; luod's from now on, also on failure
+ * @admin: whether it may do what concerns all, whoever it is
+ * @table: who is told; the same for all
+ *
+ * Return: 0, -%EDQUOT if the user has too many connections, -%ENOMEM.
+ */
+int conn_add(int fd, bool admin, const struct conn_hooks *table)
+{
+	struct conn *conn = calloc(1, sizeof(*conn));
+	int err;
+
+	if (!conn) {
+		close(fd);
+		return -ENOMEM;
+	}
+	hooks = table;
+	conn->fd = fd;
+	TAILQ_INIT(&conn->out);
+	err = get_peer(conn);
+	conn->admin = admin || !conn->uid;
+	if (!err && count_of(conn->uid) >= options.conns_per_user)
+		err = -EDQUOT;
+	if (!err && !make_events(conn))
+		err = -ENOMEM;
+	if (err) {
+		conn_free(conn);
+		return err;
+	}
+	TAILQ_INSERT_TAIL(&conns, conn, link);
+	return 0;
+}

@@ -1,0 +1,159 @@
+// SPDX-License-Identifier: GPL-2.0
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/kexec.h>
+#include <linux/reboot.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/reboot.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "image.h"
+
+#define LOADED	"/sys/kernel/kexec_loaded"
+
+/* What luod has loaded, to load it again after a trial. */
+static struct {
+	int kernel;
+	int initrd;
+	char *cmdline;
+} image = { -1, -1, NULL };
+
+static int file_load(int kernel, int initrd, const char *cmdline)
+{
+	unsigned long flags = initrd < 0 ? KEXEC_FILE_NO_INITRAMFS : 0;
+
+	return syscall(SYS_kexec_file_load, kernel, initrd, strlen(cmdline) + 1, cmdline,
+		       flags) ? -errno : 0;
+}
+
+static void unload(void)
+{
+	syscall(SYS_kexec_file_load, -1, -1, 0UL, NULL, (unsigned long)KEXEC_FILE_UNLOAD);
+}
+
+static void forget(void)
+{
+	if (image.kernel >= 0)
+		close(image.kernel);
+	if (image.initrd >= 0)
+		close(image.initrd);
+	free(image.cmdline);
+	image.kernel = -1;
+	image.initrd = -1;
+	image.cmdline = NULL;
+}
+
+/**
+ * image_load - load the next kernel
+ * @kernel: its image; luod's from now on
+ * @initrd: its initramfs, likewise; -1 for none
+ * @cmdline: its command line
+ *
+ * Return: 0 or why not; what was loaded before is still loaded then.
+ */
+int image_load(int kernel, int initrd, const char *cmdline)
+{
+	char *copy = strdup(cmdline);
+	int err = copy ? file_load(kernel, initrd, cmdline) : -ENOMEM;
+
+	if (err) {
+		free(copy);
+		close(kernel);
+		if (initrd >= 0)
+			close(initrd);
+		return err;
+	}
+	forget();
+	image.kernel = kernel;
+	image.initrd = initrd;
+	image.cmdline = copy;
+	return 0;
+}
+
+/**
+ * image_loaded - whether there is an image to go into, whoever loaded it
+ */
+bool image_loaded(void)
+{
+	int fd = open(LOADED, O_RDONLY | O_CLOEXEC);
+	char c = '0';
+
+	if (fd < 0)
+		return image.kernel >= 0;
+	if (read(fd, &c, 1) != 1)
+		c = '0';
+	close(fd);
+	return c == '1';
+}
+
+/**
+ * image_check - ask the kernel whether an image could be loaded
+ * @kernel: as for image_load()
+ * @initrd: likewise
+ * @cmdline: likewise
+ *
+ * What was loaded before is loaded again afterwards, so it has to be luod's.
+ *
+ * Return: 0 or why it could not be loaded; -%EBUSY if somebody else has loaded
+ * an image.
+ */
+int image_check(int kernel, int initrd, const char *cmdline)
+{
+	bool loaded = image_loaded();
+	int err = loaded && image.kernel < 0 ? -EBUSY : file_load(kernel, initrd, cmdline);
+
+	if (!err && !loaded)
+		unload();
+	else if (!err)
+		err = file_load(image.kernel, image.initrd, image.cmdline);
+	close(kernel);
+	if (initrd >= 0)
+		close(initrd);
+	return err;
+}
+
+/**
+ * image_jump - go into the next kernel
+ *
+ * Return: why not. Sessions and files are as they were.
+ */
+int image_jump(void)
+{
+	sync();
+	reboot(LINUX_REBOOT_CMD_KEXEC);
+	return -errno;
+}
+
+/**
+ * image_explain - why an image was not loaded, for people
+ * @err: negative errno
+ */
+const char *image_explain(int err)
+{
+	switch (-err) {
+	case ENOEXEC:
+		return "this is not a kernel that can be loaded";
+	case EOPNOTSUPP:
+		return "started like this, it cannot take what is preserved: see the kernel's log";
+	case EADDRNOTAVAIL:
+		return "there is no room for it: boot with a larger kho_scratch=";
+	case EBUSY:
+		return "somebody else has loaded an image, or is about to";
+	case EPERM:
+		return "luod may not load a kernel";
+	case EKEYREJECTED:
+	case ENOKEY:
+	case ENODATA:
+		return "the kernel's signature was not accepted";
+	case ENOMEM:
+		return "there is not enough memory for it";
+	case EINVAL:
+		return "it is not a regular file with a kernel, or its command line is too long";
+	case EBADF:
+		return "it is not a file that can be read";
+	default:
+		return strerror(-err);
+	}
+}

@@ -1,0 +1,12 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * What a service manager gives and wants to know, see sd_listen_fds(3) and
+ * sd_notify(3). Nothing of it has to be there.
+ */
+#ifndef LUOD_NOTIFY_H
+#define LUOD_NOTIFY_H
+
+int notify_listen_fd(void);
+void notify(const char *state);
+
+#endif /* LUOD_NOTIFY_H */

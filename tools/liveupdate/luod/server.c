@@ -1,0 +1,159 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * The socket: one luod has it, and whoever may connect becomes a client.
+ */
+#include <errno.h>
+#include <event2/event.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "after.h"
+#include "call.h"
+#include "conn.h"
+#include "log.h"
+#include "luod.h"
+#include "server.h"
+#include "sessions.h"
+#include "update.h"
+
+#define BACKLOG		64
+
+static struct event *incoming;
+static struct sockaddr_un address;
+static bool ours;	/* the socket's file, not a service manager's */
+
+static void on_request(struct conn *conn, struct request *req)
+{
+	call_start(conn, req);
+}
+
+static void on_gone(struct conn *conn)
+{
+	call_give_up(conn);
+	update_gone(conn);
+	sessions_leave(conn, update_keeps(conn));
+	after_refresh_soon();
+}
+
+static const struct conn_hooks hooks = {
+	.request = on_request,
+	.gone = on_gone,
+};
+
+/* Its owner may be changed while luod runs. */
+static uid_t socket_owner(void)
+{
+	struct stat st;
+
+	return address.sun_path[0] && !stat(address.sun_path, &st) ? st.st_uid : 0;
+}
+
+static void on_incoming(evutil_socket_t fd, short what, void *arg)
+{
+	struct ucred peer = { 0 };
+	socklen_t len = sizeof(peer);
+	int conn, err;
+
+	conn = accept4(fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+	if (conn < 0) {
+		if (errno != EAGAIN && errno != EINTR && errno != ECONNABORTED)
+			log_warning("no new client: %s", strerror(errno));
+		return;
+	}
+	err = getsockopt(conn, SOL_SOCKET, SO_PEERCRED, &peer, &len) ? -errno : 0;
+	if (err)
+		close(conn);
+	else
+		err = conn_add(conn, peer.uid == socket_owner(), &hooks);
+	if (err)
+		log_warning("process %d of uid %u is turned away: %s", peer.pid, peer.uid,
+			    strerror(-err));
+}
+
+/* Held until luod ends: no second luod takes the socket for a dead one's. */
+static int take_lock(const char *path)
+{
+	char lock[sizeof(address.sun_path) + 8];
+	int fd;
+
+	snprintf(lock, sizeof(lock), "%s.lock", path);
+	fd = open(lock, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+	if (fd < 0)
+		return -errno;
+	return flock(fd, LOCK_EX | LOCK_NB) ? -errno : 0;
+}
+
+static int listen_at(int fd, unsigned int mode)
+{
+	mode_t mask = umask(0777 & ~mode);
+	int err;
+
+	unlink(address.sun_path);
+	err = bind(fd, (struct sockaddr *)&address, sizeof(address)) ? -errno : 0;
+	umask(mask);
+	if (!err && listen(fd, BACKLOG))
+		err = -errno;
+	return err;
+}
+
+/**
+ * server_listen - make the socket
+ * @path: where
+ * @mode: who may connect
+ *
+ * Return: the socket; -%EWOULDBLOCK if another luod has it.
+ */
+int server_listen(const char *path, unsigned int mode)
+{
+	int fd, err;
+
+	if (strlen(path) >= sizeof(address.sun_path))
+		return -ENAMETOOLONG;
+	err = take_lock(path);
+	if (err)
+		return err;
+	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	if (fd < 0)
+		return -errno;
+	address.sun_family = AF_UNIX;
+	memcpy(address.sun_path, path, strlen(path) + 1);
+	err = listen_at(fd, mode);
+	if (err) {
+		close(fd);
+		return err;
+	}
+	ours = true;
+	return fd;
+}
+
+/**
+ * server_start - take clients
+ * @fd: a listening socket
+ *
+ * Return: 0 or -%ENOMEM.
+ */
+int server_start(int fd)
+{
+	socklen_t len = sizeof(address);
+
+	if (!ours)
+		getsockname(fd, (struct sockaddr *)&address, &len);
+	incoming = event_new(base, fd, EV_READ | EV_PERSIST, on_incoming, NULL);
+	return incoming && !event_add(incoming, NULL) ? 0 : -ENOMEM;
+}
+
+/**
+ * server_stop - take no more
+ */
+void server_stop(void)
+{
+	event_del(incoming);
+	if (ours)
+		unlink(address.sun_path);
+}

@@ -1,0 +1,129 @@
+// SPDX-License-Identifier: GPL-2.0
+#include <json-c/json.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "conn.h"
+#include "log.h"
+#include "sessions.h"
+
+struct session_list sessions = TAILQ_HEAD_INITIALIZER(sessions);
+
+/* The next one, for loops that drop the one they are at. */
+static struct session *after(struct session *session)
+{
+	return session ? TAILQ_NEXT(session, link) : NULL;
+}
+
+/**
+ * session_add - remember who has a session
+ * @conn: the client
+ * @name: what its user calls the session; valid and not in the table
+ * @fd: luod's copy, which is the table's from now on
+ *
+ * Return: the session; NULL without memory, and @fd is still the caller's.
+ */
+struct session *session_add(struct conn *conn, const char *name, int fd)
+{
+	struct session *session = calloc(1, sizeof(*session));
+
+	if (!session)
+		return NULL;
+	session->uid = conn->uid;
+	snprintf(session->name, sizeof(session->name), "%s", name);
+	session->fd = fd;
+	session->conn = conn;
+	TAILQ_INSERT_TAIL(&sessions, session, link);
+	return session;
+}
+
+struct session *session_find(uid_t uid, const char *name)
+{
+	struct session *session;
+
+	TAILQ_FOREACH(session, &sessions, link)
+		if (session->uid == uid && !strcmp(session->name, name))
+			return session;
+	return NULL;
+}
+
+/* The client's own descriptor is not touched. */
+void session_drop(struct session *session)
+{
+	TAILQ_REMOVE(&sessions, session, link);
+	close(session->fd);
+	free(session);
+}
+
+unsigned int sessions_of_user(uid_t uid)
+{
+	struct session *session;
+	unsigned int n = 0;
+
+	TAILQ_FOREACH(session, &sessions, link)
+		n += session->uid == uid;
+	return n;
+}
+
+bool sessions_any(const struct conn *conn)
+{
+	struct session *session;
+
+	TAILQ_FOREACH(session, &sessions, link)
+		if (session->conn == conn)
+			return true;
+	return false;
+}
+
+/* An array for JSON. */
+struct json_object *sessions_names(const struct conn *conn)
+{
+	struct json_object *names = json_object_new_array();
+	struct session *session;
+
+	TAILQ_FOREACH(session, &sessions, link)
+		if (session->conn == conn)
+			json_object_array_add(names, json_object_new_string(session->name));
+	return names;
+}
+
+/**
+ * sessions_leave - a client is gone
+ * @conn: the client
+ * @keep: keep its sessions for the update
+ */
+void sessions_leave(struct conn *conn, bool keep)
+{
+	struct session *session, *next;
+
+	for (session = TAILQ_FIRST(&sessions); session; session = next) {
+		next = after(session);
+		if (session->conn != conn)
+			continue;
+		session->conn = NULL;
+		if (!keep)
+			session_drop(session);
+	}
+}
+
+/**
+ * sessions_drop_left - there is no update after all
+ *
+ * What was preserved by clients that did not wait for it is lost: nobody could
+ * get it back in this kernel.
+ */
+void sessions_drop_left(void)
+{
+	struct session *session, *next;
+
+	for (session = TAILQ_FIRST(&sessions); session; session = next) {
+		next = after(session);
+		if (session->conn)
+			continue;
+		log_warning("session %s of uid %u is dropped: its client did not wait for the update",
+			    session->name, session->uid);
+		session_drop(session);
+	}
+}

@@ -1,0 +1,455 @@
+// SPDX-License-Identifier: GPL-2.0
+#include <errno.h>
+#include <event2/event.h>
+#include <signal.h>
+#include <spawn.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/utsname.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "conn.h"
+#include "image.h"
+#include "journal.h"
+#include "json.h"
+#include "log.h"
+#include "luod.h"
+#include "sessions.h"
+#include "update.h"
+
+enum state {
+	IDLE,
+	PREPARE,
+	SUSPEND,
+	JUMP,
+	NR_STATES,
+};
+
+static const char * const state_names[NR_STATES] = { "idle", "prepare", "suspend", "jump" };
+
+static struct {
+	enum state state;
+	uint64_t number;
+	uint32_t prepare_ms;
+	uint32_t suspend_ms;
+	/* When each state began, by the wall clock: the next kernel has it too. */
+	int64_t began[NR_STATES];
+	struct event *next;
+	struct event *child;
+	pid_t pid;
+} update;
+
+static struct json_object *new_event(const char *name)
+{
+	struct json_object *event = json_object_new_object();
+
+	put_string(event, "event", name);
+	put_number(event, "update", update.number);
+	return event;
+}
+
+static bool asked(const struct conn *conn)
+{
+	return !conn->dead && conn->answer != CONN_NOT_ASKED;
+}
+
+static uint32_t least(uint32_t a, uint32_t b)
+{
+	return a < b ? a : b;
+}
+
+/* What the client wants for itself counts more than what is usual. */
+static uint32_t deadline_of(const struct conn *conn)
+{
+	if (update.state == PREPARE)
+		return least(conn->prepare_ms ?: update.prepare_ms, options.deadline_max_ms);
+	return least(conn->suspend_ms ?: update.suspend_ms, options.deadline_max_ms);
+}
+
+/* A client, for those who watch. */
+static void put_client(struct json_object *to, const struct conn *conn, const char *state)
+{
+	put_number(to, "pid", conn->pid);
+	put_number(to, "uid", conn->uid);
+	put_string(to, "state", state);
+	put_number(to, "ms", clock_ms(CLOCK_MONOTONIC) - conn->asked_at);
+	json_object_object_add(to, "sessions", sessions_names(conn));
+}
+
+static struct json_object *new_blocker(const struct conn *conn, const char *state)
+{
+	struct json_object *blocker = json_object_new_object();
+
+	put_client(blocker, conn, state);
+	return blocker;
+}
+
+/* Everybody who is not done, the culprit first. */
+static struct json_object *list_blockers(const struct conn *culprit, const char *state)
+{
+	struct json_object *list = json_object_new_array();
+	struct conn *conn;
+
+	if (culprit)
+		json_object_array_add(list, new_blocker(culprit, state));
+	TAILQ_FOREACH(conn, &conns, link)
+		if (conn != culprit && asked(conn) && conn->answer == CONN_ASKED)
+			json_object_array_add(list, new_blocker(conn, "waiting"));
+	return list;
+}
+
+static void forget_answers(void)
+{
+	struct conn *conn;
+
+	TAILQ_FOREACH(conn, &conns, link) {
+		conn->answer = CONN_NOT_ASKED;
+		if (conn->deadline)
+			event_del(conn->deadline);
+	}
+}
+
+static void send_cancel(int err, const char *message)
+{
+	struct json_object *event = new_event("cancel");
+	struct conn *conn;
+
+	put_string(event, "error", strerrorname_np(-err) ?: "EIO");
+	put_string(event, "message", message);
+	TAILQ_FOREACH(conn, &conns, link)
+		if (asked(conn))
+			conn_send(conn, json_object_get(event), -1);
+	json_object_put(event);
+}
+
+/* No update: everybody goes on as before. */
+static void fail(int err, struct conn *culprit, const char *state, const char *message)
+{
+	struct json_object *event = new_event("failed");
+
+	log_warning("update %ju failed in phase %s: %s", (uintmax_t)update.number,
+		    state_names[update.state], message);
+	put_string(event, "phase", state_names[update.state]);
+	put_string(event, "error", strerrorname_np(-err) ?: "EIO");
+	put_string(event, "message", message);
+	json_object_object_add(event, "blockers", list_blockers(culprit, state));
+	send_cancel(err, message);
+	conn_send_to_watchers(event);
+	update.state = IDLE;
+	event_del(update.next);
+	forget_answers();
+	sessions_drop_left();
+}
+
+static void on_late(evutil_socket_t fd, short what, void *arg)
+{
+	struct conn *conn = arg;
+	char message[128];
+
+	if (conn->dead || conn->answer != CONN_ASKED)
+		return;
+	snprintf(message, sizeof(message), "process %d of uid %u did not get ready within %u ms",
+		 conn->pid, conn->uid, deadline_of(conn));
+	fail(-ETIMEDOUT, conn, "late", message);
+}
+
+static void ask(struct conn *conn)
+{
+	struct json_object *event = new_event(state_names[update.state]);
+	uint32_t ms = deadline_of(conn);
+	struct timeval t = to_timeval(ms);
+
+	put_number(event, "deadline_ms", ms);
+	json_object_object_add(event, "sessions", sessions_names(conn));
+	conn->answer = CONN_ASKED;
+	conn->asked_at = clock_ms(CLOCK_MONOTONIC);
+	if (!conn->deadline)
+		conn->deadline = evtimer_new(base, on_late, conn);
+	if (conn->deadline)
+		event_add(conn->deadline, &t);
+	conn_send(conn, event, -1);
+}
+
+static bool all_ready(void)
+{
+	struct conn *conn;
+
+	TAILQ_FOREACH(conn, &conns, link)
+		if (conn->answer == CONN_ASKED)
+			return false;
+	return true;
+}
+
+/* From the event loop, so that answers that are under way go out before. */
+static void go_on_if_ready(void)
+{
+	if (update.state != IDLE && update.state != JUMP && all_ready())
+		event_active(update.next, EV_TIMEOUT, 0);
+}
+
+static void tell_phase(void)
+{
+	struct json_object *event = new_event("phase");
+
+	put_string(event, "phase", state_names[update.state]);
+	put_number(event, "time_ms", update.began[update.state]);
+	conn_send_to_watchers(event);
+}
+
+static void enter(enum state state)
+{
+	update.state = state;
+	update.began[state] = clock_ms(CLOCK_REALTIME);
+	tell_phase();
+}
+
+static void ask_all(enum state state)
+{
+	struct conn *conn;
+
+	enter(state);
+	/* One that is just going away does not answer: its end is the answer. */
+	TAILQ_FOREACH(conn, &conns, link)
+		if (sessions_any(conn))
+			ask(conn);
+	go_on_if_ready();
+}
+
+static void write_journal(void)
+{
+	struct json_object *json = json_object_new_object(), *phases, *list, *entry;
+	struct session *session;
+	struct utsname u;
+	int err;
+
+	put_number(json, "update", update.number);
+	if (!uname(&u))
+		put_string(json, "kernel", u.release);
+	phases = json_object_new_object();
+	update_status(phases);
+	json_object_object_add(json, "phases", phases);
+	list = json_object_new_array();
+	TAILQ_FOREACH(session, &sessions, link) {
+		entry = json_object_new_object();
+		put_number(entry, "uid", session->uid);
+		put_string(entry, "name", session->name);
+		json_object_array_add(list, entry);
+	}
+	json_object_object_add(json, "sessions", list);
+	err = journal_write(json);
+	json_object_put(json);
+	if (err)
+		log_warning("update %ju goes without a journal: %s", (uintmax_t)update.number,
+			    strerror(-err));
+}
+
+static bool by_systemd(void)
+{
+	return options.jump == JUMP_SYSTEMD ||
+	       (options.jump == JUMP_AUTO && !access("/run/systemd/system", F_OK));
+}
+
+static void on_child(evutil_socket_t fd, short what, void *arg)
+{
+	int status = 0;
+
+	if (update.pid <= 0 || waitpid(update.pid, &status, WNOHANG) != update.pid)
+		return;
+	update.pid = 0;
+	/* It only asks for the reboot: that comes, or it was refused. */
+	if (status && update.state == JUMP)
+		fail(-ECANCELED, NULL, "", "systemctl kexec did not accept it");
+}
+
+static int ask_systemd(void)
+{
+	static char * const argv[] = { "systemctl", "--no-block", "kexec", NULL };
+
+	if (!update.child) {
+		update.child = evsignal_new(base, SIGCHLD, on_child, NULL);
+		if (!update.child || event_add(update.child, NULL))
+			return -ENOMEM;
+	}
+	return -posix_spawnp(&update.pid, "systemctl", NULL, NULL, argv, environ);
+}
+
+static void jump(void)
+{
+	char message[160];
+	int err;
+
+	enter(JUMP);
+	write_journal();
+	log_info("update %ju: into the next kernel", (uintmax_t)update.number);
+	conn_flush_all();
+	err = by_systemd() ? ask_systemd() : image_jump();
+	if (!err)
+		return;
+	snprintf(message, sizeof(message),
+		 "the kernel did not go: %s; its log says more", strerror(-err));
+	fail(err, NULL, "", message);
+}
+
+static void on_next(evutil_socket_t fd, short what, void *arg)
+{
+	/* Meanwhile somebody can have gone, or it can be off. */
+	if (update.state == IDLE || update.state == JUMP || !all_ready())
+		return;
+	if (update.state == PREPARE)
+		ask_all(SUSPEND);
+	else
+		jump();
+}
+
+/**
+ * update_start - begin an update
+ * @prepare_ms: deadline for clients that do not say another; 0 for the usual
+ * @suspend_ms: likewise
+ * @number: gets its number
+ *
+ * Return: 0; -%EBUSY while one is running, -%ENOEXEC if no image is loaded.
+ */
+int update_start(uint32_t prepare_ms, uint32_t suspend_ms, uint64_t *number)
+{
+	if (update.state != IDLE)
+		return -EBUSY;
+	if (!image_loaded())
+		return -ENOEXEC;
+	if (!update.next)
+		update.next = evtimer_new(base, on_next, NULL);
+	if (!update.next)
+		return -ENOMEM;
+	update.prepare_ms = prepare_ms ?: options.prepare_ms;
+	update.suspend_ms = suspend_ms ?: options.suspend_ms;
+	memset(update.began, 0, sizeof(update.began));
+	*number = ++update.number;
+	log_info("update %ju begins", (uintmax_t)update.number);
+	journal_preserve();
+	ask_all(PREPARE);
+	return 0;
+}
+
+/* Whether an answer is about what was asked. */
+static bool answers(struct conn *conn, uint64_t number, enum request_phase phase)
+{
+	return number == update.number && conn->answer == CONN_ASKED &&
+	       update.state == (phase == PHASE_SUSPEND ? SUSPEND : PREPARE);
+}
+
+/**
+ * update_ready - a client has done what it was asked for
+ * @conn: the client
+ * @number: the update
+ * @phase: what it was asked for
+ *
+ * Return: 0; -%ESTALE if this is not what it was asked for.
+ */
+int update_ready(struct conn *conn, uint64_t number, enum request_phase phase)
+{
+	struct json_object *event;
+
+	if (!answers(conn, number, phase))
+		return -ESTALE;
+	conn->answer = CONN_READY;
+	if (conn->deadline)
+		event_del(conn->deadline);
+	event = new_event("client");
+	put_string(event, "phase", state_names[update.state]);
+	put_client(event, conn, "ready");
+	conn_send_to_watchers(event);
+	go_on_if_ready();
+	return 0;
+}
+
+/**
+ * update_refuse - a client says no
+ * @conn: the client
+ * @number: the update
+ * @phase: what it was asked for
+ * @reason: printable; can be %NULL
+ *
+ * Return: 0; -%ESTALE if this is not what it was asked for.
+ */
+int update_refuse(struct conn *conn, uint64_t number, enum request_phase phase,
+		  const char *reason)
+{
+	char message[400];
+
+	if (!answers(conn, number, phase))
+		return -ESTALE;
+	snprintf(message, sizeof(message), "process %d of uid %u refuses: %s", conn->pid,
+		 conn->uid, reason ?: "no reason given");
+	fail(-ECANCELED, conn, "refused", message);
+	return 0;
+}
+
+/**
+ * update_cancel - do not update
+ * @reason: for those who are told
+ *
+ * Return: 0; -%ENOENT if there is no update, -%EBUSY if it is too late.
+ */
+int update_cancel(const char *reason)
+{
+	if (update.state == IDLE)
+		return -ENOENT;
+	if (update.state == JUMP)
+		return -EBUSY;
+	fail(-ECANCELED, NULL, "", reason);
+	return 0;
+}
+
+bool update_running(void)
+{
+	return update.state != IDLE;
+}
+
+bool update_jumping(void)
+{
+	return update.state == JUMP;
+}
+
+/* Whether luod goes on for a client that is gone. */
+bool update_keeps(const struct conn *conn)
+{
+	return update.state == JUMP ||
+	       (update.state == SUSPEND && conn->answer == CONN_READY);
+}
+
+/**
+ * update_gone - a client is gone
+ * @conn: the client; not on the list any more, its sessions still its own
+ */
+void update_gone(struct conn *conn)
+{
+	char message[128];
+
+	if ((update.state != PREPARE && update.state != SUSPEND) ||
+	    conn->answer == CONN_NOT_ASKED || update_keeps(conn))
+		return;
+	snprintf(message, sizeof(message), "process %d of uid %u went away before it was %s",
+		 conn->pid, conn->uid, update.state == PREPARE ? "prepared" : "suspended");
+	fail(-ECONNRESET, conn, "gone", message);
+}
+
+/**
+ * update_status - where the update is
+ * @to: gets fields
+ */
+void update_status(struct json_object *to)
+{
+	int i;
+
+	put_string(to, "state", state_names[update.state]);
+	if (!update.number)
+		return;
+	put_number(to, "update", update.number);
+	for (i = PREPARE; i < NR_STATES; i++) {
+		char key[32];
+
+		snprintf(key, sizeof(key), "%s_at", state_names[i]);
+		if (update.began[i])
+			put_number(to, key, update.began[i]);
+	}
+}

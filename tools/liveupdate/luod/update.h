@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * An update, until the kernel goes.
+ *
+ *	idle --> prepare --> suspend --> jump --> (the next kernel)
+ *	  ^         |           |          |
+ *	  +---------+-----------+----------+  a client refuses, is late or gone;
+ *	                                      cancel; the reboot fails
+ *
+ * Prepare: every client that has sessions preserves what takes long, and goes on
+ * working. Suspend: when all are prepared, they stop and preserve the rest. Jump:
+ * when all are suspended. A client that was asked is told when it is off.
+ */
+#ifndef LUOD_UPDATE_H
+#define LUOD_UPDATE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "request.h"
+
+struct conn;
+struct json_object;
+
+int update_start(uint32_t prepare_ms, uint32_t suspend_ms, uint64_t *number);
+int update_ready(struct conn *conn, uint64_t number, enum request_phase phase);
+int update_refuse(struct conn *conn, uint64_t number, enum request_phase phase,
+		  const char *reason);
+int update_cancel(const char *reason);
+bool update_running(void);
+bool update_jumping(void);
+bool update_keeps(const struct conn *conn);
+void update_gone(struct conn *conn);
+void update_status(struct json_object *to);
+
+#endif /* LUOD_UPDATE_H */
