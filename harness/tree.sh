@@ -285,6 +285,11 @@ adopt()
 	[[ -n $list ]] || return 0
 	[[ -n ${P:-} ]] || die "edited, and in no patch yet: ${list//$'\n'/ }" \
 		'name the patch they belong to: make refresh P=NNNN-area-topic.patch'
+	if ! grep -q -x -F "$P" "$TREE/.pc/applied-patches"; then
+		in_tree "$APPLIED" new "$P" >/dev/null
+		echo "$P" >>"$PATCHES/series"
+		say "$P is new: write its message at the top of patches/$P"
+	fi
 	for f in $list; do
 		in_tree "$APPLIED" add -P "$P" "$f"
 		# quilt took the edited file for the original: give it the real one.
