@@ -370,11 +370,13 @@ static void memfd_luo_free_ser(struct memfd_luo_ser *ser)
  *
  * Context: may sleep.
  * Return: 0, or
+ *
  * * -%ENOMEM, -%EINTR - nothing was taken, it may be tried again
  * * -%EAGAIN  - the same; no file could be opened, because there are too many
  *   or because this task must not; or there are folios larger than the page
  *   cache of this kernel, so that only another one can retrieve it. The log
  *   tells.
+ *
  * * -%EBADMSG - the description is damaged; it stays where it is
  * * -%EIO     - the description contradicts itself, and the file is lost
  */

@@ -129,6 +129,7 @@ static void luo_open_gate(void)
  * Context: process context, may sleep. Takes &luo_gate, and keeps it on
  *	    success.
  * Return: 0, or
+ *
  * * -%EINTR - killed while waiting for a request to end
  * * another error of a handler; nothing is frozen then, and sessions work on
  */

@@ -7,7 +7,7 @@
  * DOC: Files in a session
  *
  * A file is in one of these states, and a session holds files of one direction
- * only:
+ * only::
  *
  *	outgoing	preserved ------ freeze -----> frozen ---> jump
  *
@@ -247,6 +247,7 @@ err_room:
  *
  * Context: may sleep; @session->lock is held for writing.
  * Return: 0, or
+ *
  * * -%EEXIST - @token is in use in @session
  * * -%ENOENT - no handler accepts @file
  * * -%EBUSY  - what @file stands for is preserved already
@@ -473,6 +474,7 @@ static struct file *luo_file_get_retrieved(struct luo_file *f)
  * Context: may sleep; @session->lock is held for reading, the file's lock is
  *	    taken, so that files of a session can be retrieved in parallel.
  * Return: the file with a reference for the caller, or
+ *
  * * -%ENOENT     - unknown token
  * * -%EOPNOTSUPP - no handler yet
  * * -%ENOMEM, -%EINTR, -%EAGAIN - try again
@@ -534,6 +536,7 @@ static int luo_files_can_finish(struct luo_session *session)
  *
  * Context: may sleep; @session->lock is held for writing.
  * Return: 0 and @session is empty, or nothing has changed:
+ *
  * * -%EBUSY      - a handler says that a file is not ready
  * * -%EOPNOTSUPP - a file that nobody retrieved has no handler
  * * -%ENOMEM, -%EINTR, -%EAGAIN - an FLB could not be retrieved, try again

@@ -758,6 +758,7 @@ static void luo_flb_detach(struct luo_flb_link *link)
  * Context: process context, may sleep; from core_initcall on. Not from an
  *	    operation of a handler or of an FLB.
  * Return: 0, or
+ *
  * * -%EOPNOTSUPP - live update is off
  * * -%EINVAL     - an operation is missing, or the name is empty or does not end
  * * -%EEXIST     - @flb is registered with @fh, or another one has its name
@@ -807,6 +808,7 @@ EXPORT_SYMBOL_GPL(liveupdate_register_flb);
  * Context: process context, may sleep. Not from an operation of a handler or of
  *	    an FLB.
  * Return: 0, or
+ *
  * * -%EOPNOTSUPP - live update is off
  * * -%ENOENT     - @flb is not registered with @fh
  * * -%EBUSY      - @fh has files, or this is the last handler of @flb and one of
@@ -866,9 +868,11 @@ static struct luo_flb *luo_flb_record(struct liveupdate_flb *flb)
  *
  * Context: may sleep; from core_initcall on. Not from an operation of an FLB.
  * Return: 0, or
+ *
  * * -%EOPNOTSUPP - live update is off
  * * -%ENOENT     - @flb is not registered, nothing came in, or its files are
  *   finished
+ *
  * * -%ENOMEM, -%EINTR, -%EAGAIN - try again
  * * another error of retrieve(), which every later attempt gives again
  */
@@ -925,6 +929,7 @@ EXPORT_SYMBOL_GPL(liveupdate_flb_put_incoming);
  *
  * Context: may sleep; from core_initcall on. Not from an operation of an FLB.
  * Return: 0, or
+ *
  * * -%EOPNOTSUPP - live update is off
  * * -%ENOENT     - @flb is not registered, or no file needs it
  */

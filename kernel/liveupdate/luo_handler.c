@@ -136,9 +136,11 @@ static bool luo_handler_is_valid(const struct liveupdate_file_handler *fh)
  *
  * Context: process context, may sleep.
  * Return: 0, or
+ *
  * * -%EOPNOTSUPP - live update is off
  * * -%EINVAL     - a required operation is missing, or @fh->compatible is
  *   empty or does not end in a NUL
+ *
  * * -%EEXIST     - @fh->compatible is registered already
  */
 int liveupdate_register_file_handler(struct liveupdate_file_handler *fh)
@@ -173,6 +175,7 @@ EXPORT_SYMBOL_GPL(liveupdate_register_file_handler);
  *
  * Context: process context, may sleep.
  * Return: 0, or
+ *
  * * -%EOPNOTSUPP - live update is off
  * * -%ENOENT     - @fh is not registered
  * * -%EBUSY      - a file of this kind is preserved, or retrieved and not

@@ -1,8 +1,14 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
  * Live Update Orchestrator: what its files share.
+ */
+#ifndef _LUO_INTERNAL_H
+#define _LUO_INTERNAL_H
+
+/**
+ * DOC: Locks
  *
- * Locks, outermost first:
+ * Outermost first::
  *
  *	luo_gate		the reboot against everything else: requests and
  *				the closing of sessions hold it for reading, the
@@ -21,11 +27,9 @@
  *	FLB operations		an FLB's own locks
  *	FLBs lock		luo_flb.c: room for the entries of all FLBs
  *
- * User memory is not touched below luo_gate: a fault there can last as long as
+ * User memory is not touched below &luo_gate: a fault there can last as long as
  * its owner likes, and would hold up the reboot.
  */
-#ifndef _LUO_INTERNAL_H
-#define _LUO_INTERNAL_H
 
 #include <linux/cleanup.h>
 #include <linux/kexec_handover.h>

@@ -6,7 +6,7 @@
 /**
  * DOC: Sessions
  *
- * A session is a named set of files and has one descriptor:
+ * A session is a named set of files and has one descriptor::
  *
  *	CREATE_SESSION -> empty -> outgoing -- close --> gone
  *			    ^         ^
@@ -612,6 +612,7 @@ static int luo_session_preserve_first(struct luo_session *session,
  *
  * Context: process context, may sleep; &luo_gate is held for reading.
  * Return: 0, or
+ *
  * * -%EINVAL   - the session is incoming
  * * -%EBADF    - @fd is not open
  * * -%EINTR    - killed while waiting for another request
@@ -679,6 +680,7 @@ static int luo_session_end(struct luo_session *session)
  *
  * Context: may sleep; &luo_gate is held for reading.
  * Return: 0 and the session is gone, or nothing has changed:
+ *
  * * -%ENOENT - there is no such session
  * * -%EINVAL - it is an outgoing one
  * * -%EBUSY  - somebody holds it
