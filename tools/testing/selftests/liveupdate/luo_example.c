@@ -8,6 +8,7 @@
  *
  * This is the example of Documentation/userspace-api/liveupdate.rst.
  */
+#define _GNU_SOURCE
 #include <err.h>
 #include <fcntl.h>
 #include <poll.h>
