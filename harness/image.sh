@@ -34,6 +34,16 @@ build_tools()
 		OUTPUT="$OUT/agent/" KHDR_INCLUDES="-isystem $HEADERS" all
 }
 
+build_samples()
+{
+	mkdir -p "$OUT/programs"
+	logged "samples$FLAVOUR" 'see samples/liveupdate' \
+		make -C "$TREE/samples/liveupdate" CC='ccache gcc' \
+		OUTPUT="$OUT/programs" LDFLAGS=-static KHDR_INCLUDES="-isystem $HEADERS" \
+		LUO_CFLAGS="-I$TREE/tools/liveupdate/lib" \
+		LUO_LIBS="$OUT/agent/lib/libluo.a -ljson-c" all
+}
+
 # A dynamically linked program of the host with all it loads.
 add_program()
 {
@@ -79,6 +89,7 @@ fill_root()
 	add_program /sbin/kexec /sbin/kexec
 	add_built "$OUT/selftests" /tests
 	add_scripts
+	add_built "$OUT/programs" /tests
 	for dir in luod luoctl; do
 		[[ ! -x $OUT/agent/$dir/$dir ]] || add_program "$OUT/agent/$dir/$dir" "/usr/sbin/$dir"
 	done
@@ -114,6 +125,7 @@ main()
 	mkdir -p "$SHARE"
 	build_selftests
 	build_tools
+	build_samples
 	fill_root
 	pack >"$OUT/initrd.new"
 	share "$OUT/initrd.new" initrd
