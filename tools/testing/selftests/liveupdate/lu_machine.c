@@ -249,6 +249,24 @@ int lu_need_shm(void)
 	return mount("shm", "/dev/shm", "tmpfs", 0, NULL) ? -errno : 0;
 }
 
+/* Load a module of this kernel by its place in the tree, without ".ko". */
+int lu_load_module(const char *module, const char *options)
+{
+	struct utsname u;
+	char path[256];
+	int fd, err;
+
+	if (uname(&u))
+		return -errno;
+	snprintf(path, sizeof(path), "/lib/modules/%s/kernel/%s.ko", u.release, module);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		return -errno;
+	err = syscall(SYS_finit_module, fd, options, 0) ? -errno : 0;
+	close(fd);
+	return err;
+}
+
 /* Run a program to its end: its exit status, or a negative errno. */
 int lu_run(char *const argv[])
 {
@@ -276,7 +294,7 @@ union fd_control {
 int lu_send_fd(int socket, int fd)
 {
 	union fd_control control = {};
-	struct iovec data = { .iov_base = "f", .iov_len = 1 };
+	struct iovec data = { .iov_base = "\n", .iov_len = 1 };
 	struct msghdr msg = {
 		.msg_iov = &data,
 		.msg_iovlen = 1,

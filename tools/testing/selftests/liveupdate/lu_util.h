@@ -63,6 +63,7 @@ bool lu_await_free_kib(long want);
 int lu_log_lines(const char *what, int level);
 int lu_write_file(const char *path, const char *text);
 int lu_need_shm(void);
+int lu_load_module(const char *module, const char *options);
 int lu_run(char *const argv[]);
 int lu_send_fd(int socket, int fd);
 int lu_recv_fd(int socket);

@@ -37,25 +37,8 @@ FIXTURE_TEARDOWN(handlers)
 
 #define HANDLERS(name)	TEST_F_TIMEOUT(handlers, name, LU_TIMEOUT)
 
-static int load(const char *module, const char *options)
-{
-	struct utsname u;
-	char path[256];
-	int fd, err;
-
-	if (uname(&u))
-		return -errno;
-	snprintf(path, sizeof(path), "/lib/modules/%s/kernel/%s.ko", u.release, module);
-	fd = open(path, O_RDONLY | O_CLOEXEC);
-	if (fd < 0)
-		return -errno;
-	err = syscall(SYS_finit_module, fd, options, 0) ? -errno : 0;
-	close(fd);
-	return err;
-}
-
-#define load_test()	load("lib/test_liveupdate", "")
-#define load_sample()	load("samples/liveupdate/liveupdate_notes", "")
+#define load_test()	lu_load_module("lib/test_liveupdate", "")
+#define load_sample()	lu_load_module("samples/liveupdate/liveupdate_notes", "")
 
 static int unload(const char *module)
 {
@@ -399,7 +382,7 @@ HANDLERS(three_kernels)
 	}
 	if (self->stage == 2) {
 		/* FLB 2 has no implementation here, 1 is not used by itself. */
-		ASSERT_EQ(0, load("lib/test_liveupdate", "flbs=2"));
+		ASSERT_EQ(0, lu_load_module("lib/test_liveupdate", "flbs=2"));
 		ASSERT_EQ(0, ctl("get_in 0"));
 		session = lu_retrieve(self->dev, "one");
 		ASSERT_EQ(0, lu_load(3, NULL));
