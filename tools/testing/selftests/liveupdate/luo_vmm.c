@@ -1,0 +1,222 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Virtual machines over a kexec: lu-vmm of samples/liveupdate, with luod.
+ *
+ * The test is one of luod's clients, too: before it says that it is ready, it has
+ * read all that the VMMs had to say, and has left in a file of its own how far the
+ * guests came.
+ */
+#include <signal.h>
+#include <sys/mman.h>
+
+#include "lu_harness.h"
+#include "lu_vm.h"
+#include "../../../liveupdate/lib/luo.h"
+#include "../../../../samples/liveupdate/lu-guest.h"
+
+#define VMM		"./lu-vmm"
+#define VMS_MAX		2
+
+/* Lines for the spectator of make demo. */
+#define DEMO(what, fmt, ...)						\
+do {									\
+	printf("DEMO: %-10s " fmt "\n", what, ##__VA_ARGS__);		\
+	fflush(stdout);							\
+} while (0)
+
+FIXTURE(vmm)
+{
+	int stage;
+	struct luo_agent *agent;
+	int session;
+	int fd;
+	uint64_t *lines;	/* that each guest has said, for the next kernel */
+	pid_t luoctl;
+	struct lu_vm vms[VMS_MAX];
+};
+
+static int start_luod(void)
+{
+	char *const argv[] = { "luod", "--background", "--jump=direct", NULL };
+
+	return lu_run(argv);
+}
+
+/* Start a VMM whose guest has come to line @line. */
+static int start_vm(struct lu_vm *vm, const char *name, uint64_t line)
+{
+	int out[2];
+
+	lu_vm_init(vm, name, (16 * LU_MIB - LU_GUEST_RAM) / 8, line);
+	if (pipe2(out, O_CLOEXEC))
+		return -errno;
+	fflush(stdout);
+	vm->pid = fork();
+	if (vm->pid < 0)
+		return -errno;
+	if (!vm->pid) {
+		dup2(out[1], STDOUT_FILENO);
+		execl(VMM, VMM, "-m", "16", name, LU_VM_IMAGE, NULL);
+		_exit(127);
+	}
+	close(out[1]);
+	vm->out = out[0];
+	return 0;
+}
+
+FIXTURE_SETUP(vmm)
+{
+	enum luo_origin origin;
+
+	if (!lu_stage())
+		SKIP(return, LU_NO_GUEST);
+	if (!lu_vm_possible())
+		SKIP(return, "neither SVM nor VMX");
+	self->stage = lu_stage();
+	ASSERT_EQ(0, lu_vm_load_kvm());
+	ASSERT_EQ(0, start_luod());
+	ASSERT_EQ(0, luo_agent_connect(&self->agent, NULL));
+	self->session = luo_agent_session(self->agent, "test", &origin);
+	ASSERT_LE(0, self->session);
+	ASSERT_EQ(self->stage == 1 ? LUO_NEW : LUO_FROM_BEFORE, origin);
+	self->fd = self->stage == 1 ? lu_memfd("lines", LU_PAGE, 0) :
+				      luo_retrieve_fd(self->session, 1);
+	self->lines = mmap(NULL, LU_PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, self->fd, 0);
+	ASSERT_NE(MAP_FAILED, self->lines);
+	if (self->stage == 1)
+		memset(self->lines, 0, LU_PAGE);
+	else
+		ASSERT_EQ(0, luo_finish(self->session));
+}
+
+FIXTURE_TEARDOWN(vmm)
+{
+	size_t i;
+
+	for (i = 0; i < VMS_MAX; i++)
+		if (self->vms[i].pid)
+			kill(self->vms[i].pid, SIGTERM);
+}
+
+static int load_next(int stage)
+{
+	char cmdline[2048], image[64];
+	char *const argv[] = {
+		"luoctl", "load", image, "--initrd=/host/initrd", "--cmdline", cmdline, NULL,
+	};
+	int err = lu_cmdline(cmdline, sizeof(cmdline), stage, NULL);
+
+	snprintf(image, sizeof(image), "%s", lu_next_image());
+	return err ?: lu_run(argv);
+}
+
+/* It comes back only if there is no update. */
+static int start_update(pid_t *pid)
+{
+	DEMO("luoctl", "update");
+	*pid = fork();
+	if (*pid < 0)
+		return -errno;
+	if (!*pid) {
+		execlp("luoctl", "luoctl", "update", NULL);
+		_exit(127);
+	}
+	return 0;
+}
+
+/* Up to the moment when all but the test are ready for the jump. */
+static int get_ready(FIXTURE_DATA(vmm) * self, struct luo_event *event, size_t nr)
+{
+	uint64_t suspended = self->vms[0].suspended;
+	size_t i;
+	int err;
+
+	err = start_update(&self->luoctl) ?: luo_agent_event(self->agent, event, -1);
+	if (err || event->type != LUO_EVENT_PREPARE)
+		return err ?: -EPROTO;
+	DEMO("luod", "an update comes: preserve what is large");
+	err = luo_preserve(self->session, self->fd, 1);
+	/* A second time, after an update that was called off. */
+	if (err && err != -EEXIST)
+		return err;
+	err = luo_agent_ready(self->agent, event) ?:
+	      luo_agent_event(self->agent, event, -1);
+	if (err || event->type != LUO_EVENT_SUSPEND)
+		return err ?: -EPROTO;
+	DEMO("luod", "all are prepared: suspend");
+	err = lu_vm_listen(self->vms, nr, lu_vm_suspended, suspended + 1);
+	for (i = 0; i < nr; i++)
+		self->lines[i] = self->vms[i].line;
+	return err;
+}
+
+/* Nothing that comes after it is read: another event is no update. */
+static int jump(FIXTURE_DATA(vmm) * self, struct luo_event *event)
+{
+	DEMO("luod", "all are suspended: reboot");
+	return luo_agent_ready(self->agent, event) ?:
+	       luo_agent_event(self->agent, event, -1) ?: -ECANCELED;
+}
+
+/*
+ * Three kernels, and an update that is called off when everybody is suspended: no
+ * line is missing, none comes twice, and each has the sum that it has to have.
+ */
+TEST_F_TIMEOUT(vmm, guest_goes_on, LU_TIMEOUT)
+{
+	struct lu_vm *vm = &self->vms[0];
+	uint64_t line = self->lines[0];
+	struct luo_event event;
+	int status;
+
+	ASSERT_EQ(0, start_vm(vm, "one", line));
+	if (self->stage > 1) {
+		ASSERT_EQ(0, lu_vm_listen(vm, 1, lu_vm_resumed, 1));
+		/* It is the guest that was suspended, not a new one. */
+		EXPECT_EQ(line, vm->line);
+	}
+	ASSERT_EQ(0, lu_vm_listen(vm, 1, lu_vm_said, 2));
+	EXPECT_EQ(0, vm->wrong);
+	if (self->stage == 3)
+		return;
+	ASSERT_EQ(0, load_next(self->stage + 1));
+	if (self->stage == 1) {
+		ASSERT_EQ(0, get_ready(self, &event, 1));
+		ASSERT_EQ(0, luo_agent_refuse(self->agent, &event, "a test"));
+		ASSERT_EQ(self->luoctl, waitpid(self->luoctl, &status, 0));
+		EXPECT_NE(0, status);
+		ASSERT_EQ(0, lu_vm_listen(vm, 1, lu_vm_resumed, 1));
+		ASSERT_EQ(0, lu_vm_listen(vm, 1, lu_vm_said, vm->line + 1 - line));
+		ASSERT_EQ(0, luo_agent_event(self->agent, &event, -1));
+		EXPECT_EQ(LUO_EVENT_CANCEL, event.type);
+	}
+	ASSERT_EQ(0, get_ready(self, &event, 1));
+	EXPECT_EQ(0, vm->wrong);
+	ASSERT_EQ(KSFT_PASS, _metadata->exit_code);
+	ASSERT_EQ(0, jump(self, &event));
+}
+
+/* What make demo shows. */
+TEST_F_TIMEOUT(vmm, two_guests, LU_TIMEOUT)
+{
+	static const char * const names[VMS_MAX] = { "red", "blue" };
+	struct lu_vm *vms = self->vms;
+	struct luo_event event;
+	int i;
+
+	for (i = 0; i < VMS_MAX; i++)
+		ASSERT_EQ(0, start_vm(&vms[i], names[i], self->lines[i]));
+	if (self->stage > 1)
+		ASSERT_EQ(0, lu_vm_listen(vms, VMS_MAX, lu_vm_resumed, 1));
+	ASSERT_EQ(0, lu_vm_listen(vms, VMS_MAX, lu_vm_said, 2));
+	EXPECT_EQ(0, vms[0].wrong + vms[1].wrong);
+	if (self->stage == 1) {
+		ASSERT_EQ(0, load_next(2));
+		ASSERT_EQ(0, get_ready(self, &event, VMS_MAX));
+		ASSERT_EQ(KSFT_PASS, _metadata->exit_code);
+		ASSERT_EQ(0, jump(self, &event));
+	}
+	for (i = 0; i < VMS_MAX; i++)
+		DEMO(names[i], "lines 1 to %ju, none missing, none twice, each sum right",
+		     (uintmax_t)vms[i].line);
+}
