@@ -15,9 +15,11 @@ help:
 
 #: Live update for Linux 6.12
 #:
-#:   make demo          one live update in a guest: what it does and how long it takes
+#:   make demo          two VMs go on while their host is updated, with the times
+#:   make demo-memfd    the same with a file of random data
 #:   make test          the selftests, each in its own guest; T=REGEX picks some
 #:   make test-full     the same and the long ones, an hour without KVM
+#:   make test-qemu     the distribution's QEMU, unchanged, over two updates
 #:   make shell         boot to a prompt with the tests and tools in place
 #:   make check         checkpatch, sparse, W=1, kernel-doc, shellcheck
 #:
@@ -70,6 +72,15 @@ $(eval $(call flavour))
 .PHONY: test-full
 test-full: export FULL = 1
 test-full: test
+
+.PHONY: test-qemu
+test-qemu: export FULL = 1
+test-qemu: export T = ^qemu$$
+test-qemu: test
+
+.PHONY: demo-memfd
+demo-memfd: kernel
+	@$(H)/demo.sh memfd
 
 .PHONY: check
 check: kernel
