@@ -15,6 +15,18 @@ struct kimage;
 struct page;
 
 /**
+ * struct kho_run - folios that lie one after the other in memory
+ * @pfn:   first page of the first one
+ * @nr:    number of folios
+ * @order: order of each
+ */
+struct kho_run {
+	unsigned long pfn;
+	unsigned long nr;
+	unsigned int order;
+};
+
+/**
  * struct kho_chain - a list of entries of one size in linked pages, as made
  * @head:       first page
  * @tail:       page that takes the next entry; %NULL without pages
@@ -56,6 +68,7 @@ void kho_unpreserve_folio(struct folio *folio);
 int kho_preserve_pages(struct page *page, unsigned long nr_pages);
 void kho_unpreserve_pages(struct page *page, unsigned long nr_pages);
 int kho_preserve_run(unsigned long pfn, unsigned long nr, unsigned int order);
+int kho_preserve_runs(const struct kho_run *runs, unsigned int nr);
 void kho_unpreserve_run(unsigned long pfn, unsigned long nr,
 			unsigned int order);
 bool kho_is_preserved(phys_addr_t phys, unsigned int order);
@@ -70,6 +83,7 @@ void kho_unpreserve_free(void *mem);
 void kho_restore_free(void *mem);
 
 struct folio *kho_restore_folio(phys_addr_t phys);
+bool kho_restore_runs(const struct kho_run *runs, unsigned int nr);
 struct page *kho_restore_pages(phys_addr_t phys, unsigned long nr_pages);
 void *kho_restore_vmalloc(const struct kho_vmalloc *preservation);
 

@@ -11,6 +11,7 @@
  * notices only that the same block is preserved twice: looking for the others
  * costs a walk per order and a look at every page. What is found is a bug of
  * the caller, and nothing is preserved or unpreserved then.
+ * ``kho_debug.checks=0`` on the kernel command line leaves them out.
  */
 
 /**
@@ -49,6 +50,11 @@
 #include <linux/uaccess.h>
 
 #include "kho_internal.h"
+
+/* For who measures what the rest costs. */
+static bool kho_debug_checks = true;
+module_param_named(checks, kho_debug_checks, bool, 0444);
+MODULE_PARM_DESC(checks, "check what is preserved and unpreserved");
 
 /* Bugs of callers end here. */
 VISIBLE_IF_KUNIT void kho_debug_report(unsigned long pfn, const char *what)
@@ -89,7 +95,11 @@ static bool kho_find_preserved(unsigned long pfn, unsigned long nr,
 int kho_debug_preserve(unsigned long pfn, unsigned long nr)
 {
 	unsigned long found, end = pfn + nr;
+	bool scratch;
 
+	if (!kho_debug_checks)
+		return 0;
+	scratch = kho_scratch_overlap(PFN_PHYS(pfn), PFN_PHYS(nr));
 	if (kho_find_preserved(pfn, nr, &found)) {
 		kho_debug_report(found, "is preserved already");
 		return -EEXIST;
@@ -99,7 +109,8 @@ int kho_debug_preserve(unsigned long pfn, unsigned long nr)
 
 		if (!page || !page_count(page))
 			kho_debug_report(pfn, "is preserved, but free");
-		else if (kho_scratch_overlap(PFN_PHYS(pfn), PAGE_SIZE))
+		else if (scratch &&
+			 kho_scratch_overlap(PFN_PHYS(pfn), PAGE_SIZE))
 			kho_debug_report(pfn, "is preserved, but in scratch");
 		else
 			continue;
@@ -120,6 +131,8 @@ int kho_debug_preserve(unsigned long pfn, unsigned long nr)
 bool kho_debug_unpreserve(unsigned long pfn, unsigned long nr,
 			  unsigned int order)
 {
+	if (!kho_debug_checks)
+		return true;
 	while (nr && kho_map_test(&kho_map, pfn, 1, order)) {
 		pfn += 1UL << order;
 		nr--;

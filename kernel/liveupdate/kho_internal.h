@@ -62,6 +62,8 @@ void kho_map_adopt(struct kho_map *map, phys_addr_t root);
 phys_addr_t kho_map_root(const struct kho_map *map);
 int kho_map_set(struct kho_map *map, unsigned long pfn, unsigned long nr,
 		unsigned int order);
+int kho_map_set_runs(struct kho_map *map, const struct kho_run *runs,
+		     unsigned int nr);
 bool kho_map_clear(struct kho_map *map, unsigned long pfn, unsigned long nr,
 		   unsigned int order);
 bool kho_map_test(struct kho_map *map, unsigned long pfn, unsigned long nr,
@@ -70,7 +72,10 @@ unsigned long kho_map_find(struct kho_map *map, unsigned long pfn,
 			   unsigned long nr, unsigned int order);
 int kho_map_take_order(struct kho_map *map, unsigned long pfn,
 		       unsigned int max);
-bool kho_map_take(struct kho_map *map, unsigned long pfn, unsigned int order);
+bool kho_map_take_runs(struct kho_map *map, const struct kho_run *runs,
+		       unsigned int nr);
+bool kho_map_take(struct kho_map *map, unsigned long pfn, unsigned long nr,
+		  unsigned int order);
 void kho_map_count(struct kho_map *map,
 		   unsigned long nr_by_order[KHO_MAP_MAX_ORDER + 1]);
 void kho_map_sum(const struct kho_map *map, struct kho_map_sum *sum);

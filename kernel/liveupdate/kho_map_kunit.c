@@ -305,10 +305,51 @@ static void kho_map_test_take(struct kunit *test)
 	}
 
 	KUNIT_ASSERT_EQ(test, 0, kho_map_set(&t->map, pfn, 1, 3));
-	KUNIT_EXPECT_FALSE(test, kho_map_take(&t->map, pfn, 2));
-	KUNIT_EXPECT_FALSE(test, kho_map_take(&t->map, pfn + 8, 3));
-	KUNIT_EXPECT_TRUE(test, kho_map_take(&t->map, pfn, 3));
-	KUNIT_EXPECT_FALSE(test, kho_map_take(&t->map, pfn, 3));
+	KUNIT_EXPECT_FALSE(test, kho_map_take(&t->map, pfn, 1, 2));
+	KUNIT_EXPECT_FALSE(test, kho_map_take(&t->map, pfn + 8, 1, 3));
+	KUNIT_EXPECT_TRUE(test, kho_map_take(&t->map, pfn, 1, 3));
+	KUNIT_EXPECT_FALSE(test, kho_map_take(&t->map, pfn, 1, 3));
+	kho_expect_nodes(test, 1);
+}
+
+/* Several runs at a time: all or none of them, over leaves and orders. */
+static void kho_map_test_runs(struct kunit *test)
+{
+	static const struct kho_run runs[] = {
+		{ .pfn = 0x1000, .nr = 1, .order = 0 },
+		{ .pfn = 0x1002, .nr = 1, .order = 0 },
+		{ .pfn = KHO_TEST_LEAF - 2, .nr = 5, .order = 0 },
+		{ .pfn = 0x200000, .nr = 3, .order = 9 },
+		{ .pfn = 0x1004, .nr = 1, .order = 0 },
+	};
+	const unsigned int nr = ARRAY_SIZE(runs);
+	struct kho_map_test *t = test->priv;
+	struct kho_run twice[ARRAY_SIZE(runs) + 1];
+	unsigned int i, without;
+
+	for (without = 0; without < nr; without++) {
+		/* One is there already, or missing. */
+		KUNIT_ASSERT_EQ(test, 0,
+				kho_map_set_runs(&t->map, &runs[without], 1));
+		KUNIT_EXPECT_EQ(test, -EEXIST,
+				kho_map_set_runs(&t->map, runs, nr));
+		for (i = 0; i < nr; i++)
+			KUNIT_EXPECT_EQ(test, i == without,
+					kho_map_test(&t->map, runs[i].pfn,
+						     runs[i].nr,
+						     runs[i].order));
+		KUNIT_EXPECT_FALSE(test,
+				   kho_map_take_runs(&t->map, runs, nr));
+		KUNIT_EXPECT_TRUE(test, kho_map_take_runs(&t->map,
+							  &runs[without], 1));
+		kho_expect_nodes(test, 1);
+	}
+
+	KUNIT_ASSERT_EQ(test, 0, kho_map_set_runs(&t->map, runs, nr));
+	memcpy(twice, runs, sizeof(runs));
+	twice[nr] = runs[1];
+	KUNIT_EXPECT_FALSE(test, kho_map_take_runs(&t->map, twice, nr + 1));
+	KUNIT_EXPECT_TRUE(test, kho_map_take_runs(&t->map, runs, nr));
 	kho_expect_nodes(test, 1);
 }
 
@@ -589,6 +630,7 @@ static struct kunit_case kho_map_cases[] = {
 	KUNIT_CASE(kho_map_test_long_run),
 	KUNIT_CASE(kho_map_test_exists),
 	KUNIT_CASE(kho_map_test_take),
+	KUNIT_CASE(kho_map_test_runs),
 	KUNIT_CASE(kho_map_test_no_memory),
 	KUNIT_CASE(kho_map_test_uncounted),
 	KUNIT_CASE(kho_map_test_walk),

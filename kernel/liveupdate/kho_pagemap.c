@@ -220,6 +220,83 @@ static bool __kho_map_clear(struct kho_map *map, unsigned long pfn,
 	return all;
 }
 
+/*
+ * Add a run; all or nothing. *@leaf is the bitmap that *@leaf_key is about, if
+ * it is known: neighbours need no walk of their own.
+ */
+static int __kho_map_set(struct kho_map *map, const struct kho_run *run,
+			 u64 *leaf_key, unsigned long **leaf)
+{
+	u64 key = kho_map_key(run->pfn, run->order);
+	unsigned long done = 0;
+	int err = 0;
+
+	while (done < run->nr) {
+		unsigned long part = kho_map_part(key + done, run->nr - done);
+		unsigned int bit = kho_map_bit(key + done);
+
+		if (!*leaf || (*leaf_key ^ (key + done)) >> KHO_MAP_LEAF_SHIFT) {
+			*leaf = kho_map_leaf_alloc(map, key + done);
+			*leaf_key = key + done;
+		}
+		if (!*leaf) {
+			err = -ENOMEM;
+			break;
+		}
+		if (find_next_bit(*leaf, bit + part, bit) < bit + part) {
+			err = -EEXIST;
+			break;
+		}
+		kho_node_account((u64 *)*leaf, 0, part);
+		if (part == 1)
+			__set_bit(bit, *leaf);
+		else
+			bitmap_set(*leaf, bit, part);
+		done += part;
+	}
+	if (err) {
+		/* It may be gone with its last bit. */
+		*leaf = NULL;
+		__kho_map_clear(map, run->pfn, done, run->order);
+	}
+	return err;
+}
+
+/**
+ * kho_map_set_runs - add runs of blocks to the map
+ * @map:  the map
+ * @runs: the runs
+ * @nr:   how many
+ *
+ * Whole words of a bitmap are set at once, so a run costs by its length in
+ * words; runs near each other share the way to them.
+ *
+ * Context: may sleep, takes @map->lock.
+ * Return: 0; -ENOMEM without memory for a node; -EEXIST if one of the blocks
+ * is in the map. The map is then as before.
+ */
+int kho_map_set_runs(struct kho_map *map, const struct kho_run *runs,
+		     unsigned int nr)
+{
+	unsigned long *leaf = NULL;
+	u64 leaf_key = 0;
+	unsigned int i;
+	int err;
+
+	guard(mutex)(&map->lock);
+
+	for (i = 0; i < nr; i++) {
+		err = __kho_map_set(map, &runs[i], &leaf_key, &leaf);
+		if (!err)
+			continue;
+		while (i--)
+			__kho_map_clear(map, runs[i].pfn, runs[i].nr,
+					runs[i].order);
+		return err;
+	}
+	return 0;
+}
+
 /**
  * kho_map_set - add a run of blocks to the map
  * @map:   the map
@@ -227,42 +304,15 @@ static bool __kho_map_clear(struct kho_map *map, unsigned long pfn,
  * @nr:    number of blocks that lie one after the other
  * @order: order of each
  *
- * Whole words of a bitmap are set at once, so a run costs by its length in
- * words.
- *
  * Context: may sleep, takes @map->lock.
- * Return: 0; -ENOMEM without memory for a node; -EEXIST if one of the blocks
- * is in the map. The map is then as before.
+ * Return: as kho_map_set_runs().
  */
 int kho_map_set(struct kho_map *map, unsigned long pfn, unsigned long nr,
 		unsigned int order)
 {
-	u64 key = kho_map_key(pfn, order);
-	unsigned long done = 0;
-	int err = 0;
+	const struct kho_run run = { .pfn = pfn, .nr = nr, .order = order };
 
-	guard(mutex)(&map->lock);
-
-	while (done < nr) {
-		unsigned long part = kho_map_part(key + done, nr - done);
-		unsigned int bit = kho_map_bit(key + done);
-		unsigned long *leaf = kho_map_leaf_alloc(map, key + done);
-
-		if (!leaf) {
-			err = -ENOMEM;
-			break;
-		}
-		if (find_next_bit(leaf, bit + part, bit) < bit + part) {
-			err = -EEXIST;
-			break;
-		}
-		kho_node_account((u64 *)leaf, 0, part);
-		bitmap_set(leaf, bit, part);
-		done += part;
-	}
-	if (err)
-		__kho_map_clear(map, pfn, done, order);
-	return err;
+	return kho_map_set_runs(map, &run, 1);
 }
 
 /**
@@ -282,22 +332,10 @@ bool kho_map_clear(struct kho_map *map, unsigned long pfn, unsigned long nr,
 	return __kho_map_clear(map, pfn, nr, order);
 }
 
-/**
- * kho_map_test - whether a run of blocks is in the map at this order
- * @map:   the map
- * @pfn:   first page of the first block, aligned to 2^@order
- * @nr:    number of blocks that lie one after the other
- * @order: order of each
- *
- * Context: may sleep, takes @map->lock.
- * Return: true if all of them are.
- */
-bool kho_map_test(struct kho_map *map, unsigned long pfn, unsigned long nr,
-		  unsigned int order)
+static bool __kho_map_test(struct kho_map *map, unsigned long pfn,
+			   unsigned long nr, unsigned int order)
 {
 	u64 key = kho_map_key(pfn, order);
-
-	guard(mutex)(&map->lock);
 
 	while (nr) {
 		unsigned long part = kho_map_part(key, nr);
@@ -311,6 +349,23 @@ bool kho_map_test(struct kho_map *map, unsigned long pfn, unsigned long nr,
 		nr -= part;
 	}
 	return true;
+}
+
+/**
+ * kho_map_test - whether a run of blocks is in the map at this order
+ * @map:   the map
+ * @pfn:   first page of the first block, aligned to 2^@order
+ * @nr:    number of blocks that lie one after the other
+ * @order: order of each
+ *
+ * Context: may sleep, takes @map->lock.
+ * Return: true if all of them are.
+ */
+bool kho_map_test(struct kho_map *map, unsigned long pfn, unsigned long nr,
+		  unsigned int order)
+{
+	guard(mutex)(&map->lock);
+	return __kho_map_test(map, pfn, nr, order);
 }
 
 /**
@@ -347,30 +402,124 @@ unsigned long kho_map_find(struct kho_map *map, unsigned long pfn,
 	return nr;
 }
 
-static bool __kho_map_test_one(struct kho_map *map, unsigned long pfn,
-			       unsigned int order)
+/* The bitmap of @key; *@leaf is that of *@leaf_key, if it is known. */
+static unsigned long *kho_map_near_leaf(struct kho_map *map, u64 key,
+					u64 *leaf_key, unsigned long **leaf)
 {
-	u64 key = kho_map_key(pfn, order);
-	u64 *leaf = kho_map_leaf(map->root, key);
+	if (!*leaf || (*leaf_key ^ key) >> KHO_MAP_LEAF_SHIFT) {
+		*leaf = (unsigned long *)kho_map_leaf(map->root, key);
+		*leaf_key = key;
+	}
+	return *leaf;
+}
 
-	return leaf && test_bit(kho_map_bit(key), (unsigned long *)leaf);
+/*
+ * Clear @nr blocks of @run, or set them again. Stops at one that is not set;
+ * bitmaps that are empty stay for the time being. Returns how many were done.
+ */
+static unsigned long kho_map_flip(struct kho_map *map,
+				  const struct kho_run *run, unsigned long nr,
+				  bool set, u64 *leaf_key, unsigned long **leaf)
+{
+	u64 key = kho_map_key(run->pfn, run->order);
+	unsigned long done = 0;
+
+	while (done < nr) {
+		unsigned long part = kho_map_part(key + done, nr - done);
+		unsigned int bit = kho_map_bit(key + done);
+		unsigned long *bits = kho_map_near_leaf(map, key + done,
+							leaf_key, leaf);
+
+		if (set) {
+			kho_node_account((u64 *)bits, 0, part);
+			bitmap_set(bits, bit, part);
+		} else if (bits && find_next_zero_bit(bits, bit + part, bit) ==
+				   bit + part) {
+			kho_node_account((u64 *)bits, 0, -(long)part);
+			bitmap_clear(bits, bit, part);
+		} else {
+			break;
+		}
+		done += part;
+	}
+	return done;
+}
+
+/* Free what kho_map_flip() has emptied. */
+static void kho_map_prune_run(struct kho_map *map, const struct kho_run *run)
+{
+	u64 key = kho_map_key(run->pfn, run->order);
+	unsigned long done, part;
+
+	for (done = 0; done < run->nr; done += part) {
+		part = kho_map_part(key + done, run->nr - done);
+		kho_map_prune(map, key + done);
+	}
+}
+
+static bool kho_map_same_leaf(const struct kho_run *a, const struct kho_run *b)
+{
+	u64 last = kho_map_key(a->pfn, a->order) + a->nr - 1;
+
+	return b->nr == 1 &&
+	       !((last ^ kho_map_key(b->pfn, b->order)) >> KHO_MAP_LEAF_SHIFT);
 }
 
 /**
- * kho_map_take - take a block out of the map if it is there
+ * kho_map_take_runs - take runs of blocks out of the map if all are there
+ * @map:  the map
+ * @runs: the runs
+ * @nr:   how many
+ *
+ * Context: may sleep, takes @map->lock.
+ * Return: true; or false, the map is as before: a block is not in it at this
+ * order, or named twice.
+ */
+bool kho_map_take_runs(struct kho_map *map, const struct kho_run *runs,
+		       unsigned int nr)
+{
+	unsigned long *leaf = NULL, done;
+	u64 leaf_key = 0;
+	unsigned int i;
+
+	guard(mutex)(&map->lock);
+
+	for (i = 0; i < nr; i++) {
+		done = kho_map_flip(map, &runs[i], runs[i].nr, false, &leaf_key,
+				    &leaf);
+		if (done == runs[i].nr)
+			continue;
+		kho_map_flip(map, &runs[i], done, true, &leaf_key, &leaf);
+		while (i--)
+			kho_map_flip(map, &runs[i], runs[i].nr, true, &leaf_key,
+				     &leaf);
+		return false;
+	}
+
+	for (i = 0; i < nr; i++) {
+		if (i && kho_map_same_leaf(&runs[i - 1], &runs[i]))
+			continue;
+		kho_map_prune_run(map, &runs[i]);
+	}
+	return true;
+}
+
+/**
+ * kho_map_take - take a run of blocks out of the map if all of it is there
  * @map:   the map
- * @pfn:   its first page, aligned to 2^@order
- * @order: its order
+ * @pfn:   first page of the first block, aligned to 2^@order
+ * @nr:    number of blocks that lie one after the other
+ * @order: order of each
  *
  * Context: may sleep, takes @map->lock.
  * Return: whether it was.
  */
-bool kho_map_take(struct kho_map *map, unsigned long pfn, unsigned int order)
+bool kho_map_take(struct kho_map *map, unsigned long pfn, unsigned long nr,
+		  unsigned int order)
 {
-	guard(mutex)(&map->lock);
+	const struct kho_run run = { .pfn = pfn, .nr = nr, .order = order };
 
-	return __kho_map_test_one(map, pfn, order) &&
-	       __kho_map_clear(map, pfn, 1, order);
+	return kho_map_take_runs(map, &run, 1);
 }
 
 /**
@@ -394,7 +543,7 @@ int kho_map_take_order(struct kho_map *map, unsigned long pfn,
 
 	max = min_t(unsigned int, max, __ffs(pfn));
 	for (order = 0; order <= max; order++) {
-		if (__kho_map_test_one(map, pfn, order)) {
+		if (__kho_map_test(map, pfn, 1, order)) {
 			__kho_map_clear(map, pfn, 1, order);
 			return order;
 		}

@@ -41,24 +41,65 @@ void __init kho_pages_ready(bool ready)
 	kho_end_pfn = max_pfn;
 }
 
+static int kho_check_run(const struct kho_run *run)
+{
+	unsigned long pfn = run->pfn, nr = run->nr;
+	int err;
+
+	/* The next kernel finds in its memory map what was there at boot. */
+	if (pfn >= kho_end_pfn || nr > (kho_end_pfn - pfn) >> run->order)
+		return -EINVAL;
+	err = kho_debug_preserve(pfn, nr << run->order);
+	if (err)
+		return err;
+	if (kho_scratch_overlap(PFN_PHYS(pfn), PFN_PHYS(nr << run->order)))
+		return -EINVAL;
+	return 0;
+}
+
 static int kho_preserve_blocks(unsigned long pfn, unsigned long nr,
 			       unsigned int order)
 {
+	const struct kho_run run = { .pfn = pfn, .nr = nr, .order = order };
+
+	if (!kho_pages_up)
+		return -EOPNOTSUPP;
+	return kho_check_run(&run) ?: kho_map_set_runs(&kho_map, &run, 1);
+}
+
+static bool kho_run_valid(const struct kho_run *run)
+{
+	return run->nr && run->order <= MAX_PAGE_ORDER &&
+	       IS_ALIGNED(run->pfn, 1UL << run->order);
+}
+
+/**
+ * kho_preserve_runs - preserve folios that lie here and there
+ * @runs: where
+ * @nr:   how many runs
+ *
+ * As kho_preserve_run() for each, but all of them or none, and cheaper.
+ *
+ * Context: may sleep.
+ * Return: 0, or an error as kho_preserve_run() has them. Nothing is preserved
+ * then.
+ */
+int kho_preserve_runs(const struct kho_run *runs, unsigned int nr)
+{
+	unsigned int i;
 	int err;
 
 	if (!kho_pages_up)
 		return -EOPNOTSUPP;
-	/* The next kernel finds in its memory map what was there at boot. */
-	if (pfn >= kho_end_pfn || nr > (kho_end_pfn - pfn) >> order)
-		return -EINVAL;
-	err = kho_debug_preserve(pfn, nr << order);
-	if (err)
-		return err;
-	if (kho_scratch_overlap(PFN_PHYS(pfn), PFN_PHYS(nr << order)))
-		return -EINVAL;
-
-	return kho_map_set(&kho_map, pfn, nr, order);
+	for (i = 0; i < nr; i++) {
+		err = kho_run_valid(&runs[i]) ? kho_check_run(&runs[i]) :
+						-EINVAL;
+		if (err)
+			return err;
+	}
+	return kho_map_set_runs(&kho_map, runs, nr);
 }
+EXPORT_SYMBOL_GPL(kho_preserve_runs);
 
 /**
  * kho_preserve_run - preserve folios that lie one after the other
@@ -77,10 +118,9 @@ static int kho_preserve_blocks(unsigned long pfn, unsigned long nr,
  */
 int kho_preserve_run(unsigned long pfn, unsigned long nr, unsigned int order)
 {
-	if (!nr || order > MAX_PAGE_ORDER || !IS_ALIGNED(pfn, 1UL << order))
-		return -EINVAL;
+	const struct kho_run run = { .pfn = pfn, .nr = nr, .order = order };
 
-	return kho_preserve_blocks(pfn, nr, order);
+	return kho_preserve_runs(&run, 1);
 }
 EXPORT_SYMBOL_GPL(kho_preserve_run);
 
@@ -265,17 +305,122 @@ static bool kho_pages_untouched(const struct page *page, unsigned long nr)
  * Make the pages what the allocator hands out, and count them as memory that
  * it manages.
  */
-static void kho_init_pages(struct page *page, unsigned long nr, bool compound)
+static void kho_init_pages(struct page *page, unsigned long nr)
 {
 	unsigned long i;
 
 	for (i = 0; i < nr; i++) {
 		clear_page_tag_ref(page + i);
 		set_page_private(page + i, 0);
-		set_page_count(page + i, compound && i ? 0 : 1);
 	}
 	adjust_managed_page_count(page, nr);
 }
+
+/*
+ * Make a block a folio. One reference stays; that of the tails goes. What is
+ * known of the first page holds for the others: all of them were kept out of
+ * the allocator for the same bit of the map.
+ */
+static void kho_init_folio(struct page *page, unsigned int order)
+{
+	struct page *tail, *end = page + (1UL << order);
+
+	clear_page_tag_ref(page);
+	if (!order)
+		return;
+
+	__SetPageHead(page);
+	/* As prep_compound_tail(), by hand: these are what a folio costs. */
+	for (tail = page + 1; tail < end; tail++) {
+		clear_page_tag_ref(tail);
+		tail->mapping = TAIL_MAPPING;
+		set_compound_head(tail, page);
+		set_page_count(tail, 0);
+	}
+	prep_compound_head(page, order);
+	page_rmappable_folio(page);
+}
+
+/* The page, if there is one; asked once for each section of memory. */
+static struct page *kho_online_page(unsigned long pfn, bool first)
+{
+	if (first || !(pfn & (PAGES_PER_SECTION - 1)))
+		return pfn_to_online_page(pfn);
+	return pfn_to_page(pfn);
+}
+
+static bool kho_run_untouched(const struct kho_run *run)
+{
+	unsigned long pfn, end = run->pfn + (run->nr << run->order);
+
+	for (pfn = run->pfn; pfn < end; pfn += 1UL << run->order) {
+		struct page *page = kho_online_page(pfn, pfn == run->pfn);
+
+		if (page && kho_page_untouched(page))
+			continue;
+		pr_err("page %#lx is in use, it cannot be restored\n", pfn);
+		return false;
+	}
+	return true;
+}
+
+/* Make folios of a run, and count them as memory that the allocator manages. */
+static void kho_init_run(const struct kho_run *run)
+{
+	unsigned long first = run->pfn, size = 1UL << run->order;
+	unsigned long pfn, end = first + (run->nr << run->order);
+
+	for (pfn = first; pfn < end; pfn += size)
+		kho_init_folio(pfn_to_page(pfn), run->order);
+
+	/* A block lies in one zone, the run may not. */
+	if (page_zone(pfn_to_page(first)) == page_zone(pfn_to_page(end - 1)))
+		size = end - first;
+	for (pfn = first; pfn < end; pfn += size)
+		adjust_managed_page_count(pfn_to_page(pfn), size);
+}
+
+/* Folios that are out of the map already; they go back in if one is in use. */
+static bool kho_restore_taken(const struct kho_run *runs, unsigned int nr)
+{
+	unsigned int i;
+
+	for (i = 0; i < nr; i++) {
+		if (kho_run_untouched(&runs[i]))
+			continue;
+		/* It is preserved by this kernel, and has to stay so. */
+		kho_map_set_runs(&kho_map, runs, nr);
+		return false;
+	}
+	for (i = 0; i < nr; i++)
+		kho_init_run(&runs[i]);
+	return true;
+}
+
+/**
+ * kho_restore_runs - take preserved folios back, all of them or none
+ * @runs: where they lie, and in which order they were preserved
+ * @nr:   how many runs
+ *
+ * Context: may sleep; from core_initcall on.
+ * Return: true, and each folio has one reference for the caller. False if not
+ * all of them were preserved so, or one is named twice; they stay as they are
+ * then.
+ */
+bool kho_restore_runs(const struct kho_run *runs, unsigned int nr)
+{
+	unsigned int i;
+
+	if (!kho_pages_up)
+		return false;
+	for (i = 0; i < nr; i++) {
+		if (!runs[i].pfn || !kho_run_valid(&runs[i]))
+			return false;
+	}
+	return kho_map_take_runs(&kho_map, runs, nr) &&
+	       kho_restore_taken(runs, nr);
+}
+EXPORT_SYMBOL_GPL(kho_restore_runs);
 
 /**
  * kho_restore_folio - take a preserved folio back
@@ -287,31 +432,17 @@ static void kho_init_pages(struct page *page, unsigned long nr, bool compound)
  */
 struct folio *kho_restore_folio(phys_addr_t phys)
 {
-	struct page *page;
+	struct kho_run run = { .pfn = PHYS_PFN(phys), .nr = 1 };
 	int order;
 
 	if (!kho_pages_up || !PAGE_ALIGNED(phys))
 		return NULL;
 
-	page = pfn_to_online_page(PHYS_PFN(phys));
-	if (!page)
-		return NULL;
-
-	order = kho_map_take_order(&kho_map, PHYS_PFN(phys), MAX_PAGE_ORDER);
+	order = kho_map_take_order(&kho_map, run.pfn, MAX_PAGE_ORDER);
 	if (order < 0)
 		return NULL;
-	if (!kho_pages_untouched(page, 1UL << order)) {
-		/* It is preserved by this kernel, and has to stay so. */
-		kho_map_set(&kho_map, PHYS_PFN(phys), 1, order);
-		return NULL;
-	}
-
-	kho_init_pages(page, 1UL << order, true);
-	if (order) {
-		prep_compound_page(page, order);
-		page_rmappable_folio(page);
-	}
-	return page_folio(page);
+	run.order = order;
+	return kho_restore_taken(&run, 1) ? pfn_folio(run.pfn) : NULL;
 }
 EXPORT_SYMBOL_GPL(kho_restore_folio);
 
@@ -357,10 +488,10 @@ struct page *kho_restore_pages(phys_addr_t phys, unsigned long nr_pages)
 	for (pfn = start; pfn < end; pfn += 1UL << order) {
 		order = kho_preserved_order(pfn, end - pfn);
 		if (WARN_ON_ONCE(order < 0 ||
-				 !kho_map_take(&kho_map, pfn, order)))
+				 !kho_map_take(&kho_map, pfn, 1, order)))
 			return NULL;
 		/* A block lies in one zone, the run may not. */
-		kho_init_pages(pfn_to_page(pfn), 1UL << order, false);
+		kho_init_pages(pfn_to_page(pfn), 1UL << order);
 	}
 	return pfn_to_page(start);
 }
