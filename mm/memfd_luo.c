@@ -42,6 +42,8 @@
  *
  * *From freeze() on* who fills a hole or adds a seal waits, since nothing can
  * be told to the next kernel any more: until the jump, or until unfreeze().
+ * Nobody waits to set the position, flags or mode: what is set between the
+ * freeze and the jump is lost with this kernel, as it would be a moment later.
  *
  * The lock of &struct memfd_luo nests in mmap_lock, i_rwsem and the folio lock.
  *
@@ -56,6 +58,7 @@
 
 #define pr_fmt(fmt) "memfd_luo: " fmt
 
+#include <linux/cleanup.h>
 #include <linux/dcache.h>
 #include <linux/delay.h>
 #include <linux/file.h>
@@ -67,11 +70,8 @@
 #include <linux/liveupdate.h>
 #include <linux/mm.h>
 #include <linux/mutex.h>
-#include <linux/pagemap.h>
-#include <linux/pagevec.h>
 #include <linux/rcupdate.h>
 #include <linux/refcount.h>
-#include <linux/sched/mm.h>
 #include <linux/sched/signal.h>
 #include <linux/shmem_fs.h>
 #include <linux/slab.h>
@@ -80,33 +80,8 @@
 #include "internal.h"
 #include "memfd_luo.h"
 
-/* The folio is pinned and recorded. shmem does not use the tag itself. */
-#define MEMFD_LUO_TAG		PAGECACHE_TAG_DIRTY
-
-/* How often, in a row, a batch may have folios that have to be migrated. */
-#define MEMFD_LUO_MIGRATE_TRIES	32
-
 /* How long preserve() tries for i_rwsem. */
 #define MEMFD_LUO_LOCK_TIME	HZ
-
-enum memfd_luo_state {
-	MEMFD_LUO_LIVE,		/* folios may be added */
-	MEMFD_LUO_FROZEN,	/* who adds one waits */
-	MEMFD_LUO_DEAD,		/* unpreserved */
-};
-
-/* A preserved memfd. @inode and @end do not change; LUO holds the file. */
-struct memfd_luo {
-	struct inode *inode;
-	pgoff_t end;			/* folios from here on are beyond EOF */
-	refcount_t refs;
-	struct rcu_head rcu;
-	wait_queue_head_t thawed;
-
-	struct mutex lock;		/* protects what follows */
-	enum memfd_luo_state state;
-	struct memfd_luo_writer writer;
-};
 
 static void memfd_luo_put(struct memfd_luo *luo)
 {
@@ -124,72 +99,6 @@ static struct memfd_luo *memfd_luo_get(struct inode *inode)
 	if (luo && refcount_inc_not_zero(&luo->refs))
 		return luo;
 	return NULL;
-}
-
-/* Folios */
-
-static bool memfd_luo_tagged(struct folio *folio)
-{
-	return xa_get_mark(&folio->mapping->i_pages, folio->index,
-			   MEMFD_LUO_TAG);
-}
-
-static void memfd_luo_tag(struct folio *folio, bool set)
-{
-	XA_STATE(xas, &folio->mapping->i_pages, folio->index);
-
-	xas_lock_irq(&xas);
-	xas_load(&xas);
-	if (set)
-		xas_set_mark(&xas, MEMFD_LUO_TAG);
-	else
-		xas_clear_mark(&xas, MEMFD_LUO_TAG);
-	xas_unlock_irq(&xas);
-}
-
-/*
- * Everything about a folio that can fail. It is locked, in the page cache and
- * pinned. One beyond the end of the file (fallocated with KEEP_SIZE) is not
- * handed over; it is pinned only lest a collapse replaces the hole before it.
- */
-static int memfd_luo_prepare(struct memfd_luo *luo, struct folio *folio)
-{
-	int err;
-
-	lockdep_assert_held(&luo->lock);
-
-	if (folio->index >= luo->end)
-		return 0;
-	if (folio_contain_hwpoisoned_page(folio))
-		return -EIO;
-
-	if (!folio_test_uptodate(folio)) {
-		folio_zero_range(folio, 0, folio_size(folio));
-		flush_dcache_folio(folio);
-		folio_mark_uptodate(folio);
-	}
-
-	err = memfd_luo_make_room(&luo->writer);
-	if (err)
-		return err;
-
-	err = kho_preserve_run(folio_pfn(folio), 1, folio_order(folio));
-	return err == -EEXIST ? -EBUSY : err;
-}
-
-static void memfd_luo_commit(struct memfd_luo *luo, struct folio *folio)
-{
-	if (folio->index < luo->end)
-		memfd_luo_record(&luo->writer, folio->index, folio_pfn(folio),
-				 folio_order(folio));
-	memfd_luo_tag(folio, true);
-}
-
-static void memfd_luo_let_go(struct memfd_luo *luo, struct folio *folio)
-{
-	if (folio->index < luo->end)
-		kho_unpreserve_run(folio_pfn(folio), 1, folio_order(folio));
-	unpin_folio(folio);
 }
 
 /* The lock, as soon as the file is not frozen. */
@@ -293,185 +202,6 @@ int memfd_luo_add_seals(struct inode *inode, unsigned int seals)
 	}
 	memfd_luo_put(luo);
 	return err;
-}
-
-/* The walk of preserve() */
-
-/*
- * Record a folio that the walk has found and pinned.
- *
- * Return: 0 if the pin stays; 1 if the folio was recorded before; -EAGAIN if it
- * has left the file, to be looked up again; or another error.
- */
-static int memfd_luo_keep(struct memfd_luo *luo, struct folio *folio)
-{
-	int err = folio_lock_killable(folio);
-
-	if (err)
-		return err;
-
-	if (folio->mapping != luo->inode->i_mapping) {
-		err = -EAGAIN;
-	} else if (memfd_luo_tagged(folio)) {
-		err = 1;
-	} else {
-		mutex_lock(&luo->lock);
-		err = memfd_luo_prepare(luo, folio);
-		if (!err)
-			memfd_luo_commit(luo, folio);
-		mutex_unlock(&luo->lock);
-	}
-	folio_unlock(folio);
-	return err;
-}
-
-/*
- * Record @nr folios of the walk; @indices says where they were found. They are
- * pinned where they may stay. *@index is where the walk goes on.
- */
-static int memfd_luo_keep_batch(struct memfd_luo *luo, struct folio **folios,
-				const pgoff_t *indices, unsigned int nr,
-				pgoff_t *index)
-{
-	unsigned int i;
-	int err = 0;
-
-	for (i = 0; i < nr; i++) {
-		err = memfd_luo_keep(luo, folios[i]);
-		if (err < 0)
-			break;
-		*index = folio_next_index(folios[i]);
-		if (err)
-			unpin_folio(folios[i]);
-	}
-
-	if (i == nr)
-		return 0;
-	if (err == -EAGAIN) {
-		*index = indices[i];
-		err = 0;
-	}
-	unpin_folios(folios + i, nr - i);
-	return err;
-}
-
-/* Bring in what is swapped out at *@index, unless it is beyond the end. */
-static int memfd_luo_swap_in(struct memfd_luo *luo, pgoff_t *index)
-{
-	struct folio *folio;
-	int err;
-
-	if (*index >= luo->end) {
-		++*index;
-		return 0;
-	}
-
-	err = shmem_get_folio(luo->inode, *index, 0, &folio, SGP_CACHE);
-	if (err)
-		return err;
-	folio_unlock(folio);
-	folio_put(folio);
-	return 0;
-}
-
-/*
- * One step of the walk, from *@index on.
- *
- * Return: 1 if there is more; 0 at the end; -EAGAIN to try again, after folios
- * had to be migrated; or another error.
- */
-static int memfd_luo_step(struct memfd_luo *luo, pgoff_t *index)
-{
-	struct folio *folios[PAGEVEC_SIZE];
-	pgoff_t indices[PAGEVEC_SIZE];
-	struct folio_batch fbatch;
-	unsigned int i, nr;
-	pgoff_t next = *index;
-	int err = 0;
-
-	folio_batch_init(&fbatch);
-	if (!find_get_entries(luo->inode->i_mapping, &next, ULONG_MAX, &fbatch,
-			      indices))
-		return 0;
-
-	/* Up to what is swapped out; that is the next step's. */
-	for (nr = 0; nr < folio_batch_count(&fbatch); nr++) {
-		if (xa_is_value(fbatch.folios[nr]))
-			break;
-		folios[nr] = fbatch.folios[nr];
-		err = try_grab_folio(folios[nr], 1, FOLL_PIN);
-		if (err)
-			break;
-	}
-	if (!err && !nr)
-		*index = indices[0];
-
-	/* The references have to go, lest they are in the way of migration. */
-	folio_batch_remove_exceptionals(&fbatch);
-	folio_batch_release(&fbatch);
-	if (err) {
-		for (i = 0; i < nr; i++)
-			unpin_folio(folios[i]);
-		return err;
-	}
-
-	if (!nr)
-		err = memfd_luo_swap_in(luo, index);
-	else
-		err = check_and_migrate_movable_folios(nr, folios);
-	if (!err && nr)
-		err = memfd_luo_keep_batch(luo, folios, indices, nr, index);
-	return err ?: 1;
-}
-
-/* Record all folios that are in the file when preserve() begins. */
-static int memfd_luo_walk(struct memfd_luo *luo)
-{
-	unsigned int tries = 0, flags;
-	pgoff_t index = 0;
-	int ret;
-
-	/* What the walk allocates, to swap in or to migrate to, may be pinned. */
-	flags = memalloc_pin_save();
-	do {
-		cond_resched();
-		ret = memfd_luo_step(luo, &index);
-		if (ret != -EAGAIN) {
-			tries = 0;
-		} else if (++tries == MEMFD_LUO_MIGRATE_TRIES) {
-			ret = -EBUSY;
-		} else {
-			/* Again: they have been migrated, or will be soon. */
-			if (tries > 1)
-				schedule_timeout_killable(1);
-			ret = 1;
-		}
-		if (ret > 0 && fatal_signal_pending(current))
-			ret = -EINTR;
-	} while (ret > 0);
-	memalloc_pin_restore(flags);
-
-	return ret;
-}
-
-/* Undo everything that was recorded. Nobody records any more. */
-static void memfd_luo_unwalk(struct memfd_luo *luo)
-{
-	struct address_space *mapping = luo->inode->i_mapping;
-	struct folio_batch fbatch;
-	pgoff_t index = 0;
-	unsigned int i;
-
-	folio_batch_init(&fbatch);
-	while (filemap_get_folios_tag(mapping, &index, ULONG_MAX, MEMFD_LUO_TAG,
-				      &fbatch)) {
-		for (i = 0; i < folio_batch_count(&fbatch); i++) {
-			memfd_luo_tag(fbatch.folios[i], false);
-			memfd_luo_let_go(luo, fbatch.folios[i]);
-		}
-		folio_batch_release(&fbatch);
-		cond_resched();
-	}
 }
 
 /* The handler */

@@ -5,7 +5,12 @@
 #include <linux/fcntl.h>
 #include <linux/kexec_handover.h>
 #include <linux/kho/abi/memfd.h>
+#include <linux/mutex.h>
+#include <linux/refcount.h>
+#include <linux/wait.h>
 
+struct folio;
+struct inode;
 struct liveupdate_file_op_args;
 
 /* Names of memfds start so; only what follows is handed over. */
@@ -68,18 +73,47 @@ struct memfd_luo_run {
 
 typedef int (*memfd_luo_run_fn)(const struct memfd_luo_run *run, void *ctx);
 
+enum memfd_luo_state {
+	MEMFD_LUO_LIVE,		/* folios may be added */
+	MEMFD_LUO_FROZEN,	/* who adds one waits */
+	MEMFD_LUO_DEAD,		/* unpreserved */
+};
+
+/* A preserved memfd. @inode and @end do not change; LUO holds the file. */
+struct memfd_luo {
+	struct inode *inode;
+	pgoff_t end;			/* folios from here on are beyond EOF */
+	refcount_t refs;
+	struct rcu_head rcu;
+	wait_queue_head_t thawed;
+
+	struct mutex lock;		/* protects what follows */
+	enum memfd_luo_state state;
+	struct memfd_luo_writer writer;
+};
+
+/* Recording */
+int memfd_luo_prepare(struct memfd_luo *luo, struct folio *folio);
+void memfd_luo_commit(struct memfd_luo *luo, struct folio *folio);
+void memfd_luo_let_go(struct memfd_luo *luo, struct folio *folio);
+int memfd_luo_walk(struct memfd_luo *luo);
+void memfd_luo_unwalk(struct memfd_luo *luo);
+
+/* Extents */
 u64 memfd_luo_inline_max(u16 name_len);
 u32 memfd_luo_crc(struct memfd_luo_ser *ser);
 
 void memfd_luo_writer_init(struct memfd_luo_writer *writer,
 			   struct memfd_luo_ser *ser);
-int memfd_luo_make_room(struct memfd_luo_writer *writer);
-void memfd_luo_record(struct memfd_luo_writer *writer, u64 index, u64 pfn,
-		      unsigned int order);
+int memfd_luo_make_room(struct memfd_luo_writer *writer,
+			const struct kho_run *runs, unsigned int nr);
+void memfd_luo_record(struct memfd_luo_writer *writer, u64 index,
+		      const struct kho_run *run);
 int memfd_luo_seal_words(struct memfd_luo_writer *writer);
 int memfd_luo_each_run(struct memfd_luo_ser *ser, memfd_luo_run_fn fn,
 		       void *ctx);
 
+/* The kernel that comes */
 int memfd_luo_retrieve(struct liveupdate_file_op_args *args);
 void memfd_luo_finish(struct liveupdate_file_op_args *args);
 

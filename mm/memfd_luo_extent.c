@@ -109,18 +109,27 @@ static bool memfd_luo_fits(struct memfd_luo_writer *writer, u64 nr)
 }
 
 /**
- * memfd_luo_make_room - get the memory for one more folio
+ * memfd_luo_make_room - get the memory to record more folios
  * @writer: the writer
+ * @runs:   the folios
+ * @nr:     number of runs
  *
- * Nothing is allocated when it is recorded or sealed. Whatever the folio does
- * to the open extent, it takes no more than an extent of its own.
+ * Nothing is allocated when they are recorded or sealed. Whatever a folio does
+ * to the open extent, it takes no more than an extent of its own, and neither
+ * does a run that is too long for a list.
  *
  * Context: may sleep.
  * Return: 0, or an error of kho_chain_reserve().
  */
-int memfd_luo_make_room(struct memfd_luo_writer *writer)
+int memfd_luo_make_room(struct memfd_luo_writer *writer,
+			const struct kho_run *runs, unsigned int nr)
 {
-	u64 more = memfd_luo_open_words(writer) + MEMFD_LUO_EXTENT_WORDS;
+	u64 more = memfd_luo_open_words(writer);
+	unsigned int i;
+
+	for (i = 0; i < nr; i++)
+		more += MEMFD_LUO_EXTENT_WORDS *
+			(runs[i].nr < MEMFD_LUO_CUT_RUN ? runs[i].nr : 1);
 
 	if (!writer->chained) {
 		if (memfd_luo_fits(writer, more))
@@ -208,15 +217,8 @@ static void memfd_luo_list_add(struct memfd_luo_writer *writer, u64 pfn)
 			   open->order);
 }
 
-/**
- * memfd_luo_record - write that a folio belongs to a place in the file
- * @writer: the writer, after memfd_luo_make_room()
- * @index:  page offset in the file
- * @pfn:    first page of the folio
- * @order:  its order
- */
-void memfd_luo_record(struct memfd_luo_writer *writer, u64 index, u64 pfn,
-		      unsigned int order)
+static void memfd_luo_record_one(struct memfd_luo_writer *writer, u64 index,
+				 u64 pfn, unsigned int order)
 {
 	struct memfd_luo_extent *open = &writer->open;
 	u64 span = (u64)open->nr << order;
@@ -247,6 +249,43 @@ void memfd_luo_record(struct memfd_luo_writer *writer, u64 index, u64 pfn,
 	}
 
 	memfd_luo_list_add(writer, pfn);
+}
+
+/* Whether a run only makes the open extent longer. */
+static bool memfd_luo_continues(const struct memfd_luo_extent *open, u64 index,
+				const struct kho_run *run)
+{
+	u64 span = (u64)open->nr << open->order;
+
+	return open->nr && !open->list && run->order == open->order &&
+	       index == open->index + span &&
+	       run->pfn == open->pfns[0] + span &&
+	       run->nr <= U32_MAX - open->nr;
+}
+
+/**
+ * memfd_luo_record - write that folios belong to a place in the file
+ * @writer: the writer, after memfd_luo_make_room()
+ * @index:  page offset in the file
+ * @run:    the folios
+ */
+void memfd_luo_record(struct memfd_luo_writer *writer, u64 index,
+		      const struct kho_run *run)
+{
+	unsigned long i;
+
+	if (memfd_luo_continues(&writer->open, index, run)) {
+		writer->open.nr += run->nr;
+		return;
+	}
+	if (run->nr >= MEMFD_LUO_CUT_RUN) {
+		memfd_luo_open_run(writer, index, run->pfn, run->nr,
+				   run->order);
+		return;
+	}
+	for (i = 0; i < run->nr; i++)
+		memfd_luo_record_one(writer, index + (i << run->order),
+				     run->pfn + (i << run->order), run->order);
 }
 
 /**

@@ -14,8 +14,8 @@
  * -EAGAIN retrieving can be tried again, and if nobody does, the memfd goes
  * along with the next live update.
  *
- * Only then the folios go into the page cache one by one, with memory that is
- * waited for. That cannot fail, but for a description that names a folio or a
+ * Only then the folios go into the page cache, many at a time, with memory that
+ * is waited for. That cannot fail, but for a description that names a folio or a
  * place twice, which no check sees. The file is lost then (-EIO), and all its
  * folios are freed.
  *
@@ -26,6 +26,7 @@
 
 #define pr_fmt(fmt) "memfd_luo: " fmt
 
+#include <linux/cleanup.h>
 #include <linux/cred.h>
 #include <linux/err.h>
 #include <linux/file.h>
@@ -38,10 +39,12 @@
 #include <linux/pagemap.h>
 #include <linux/sched/signal.h>
 #include <linux/shmem_fs.h>
-#include <linux/sizes.h>
 #include <linux/slab.h>
 
+#include "internal.h"
 #include "memfd_luo.h"
+
+#include <trace/events/memfd_luo.h>
 
 #ifdef CONFIG_TRANSPARENT_HUGEPAGE
 #define MEMFD_LUO_MAX_ORDER	MAX_PAGECACHE_ORDER
@@ -153,110 +156,150 @@ static struct memfd_luo_ser *memfd_luo_check(u64 phys,
 	return err ? ERR_PTR(err) : ser;
 }
 
-/* Charging in advance */
+/* Freeing */
 
-#ifdef CONFIG_MEMCG
-
-static void memfd_luo_unreserve(struct obj_cgroup *objcg, u64 pages)
+/* Of the folios of a run, those that are preserved. */
+static int memfd_luo_free_run(const struct memfd_luo_run *run, void *ctx)
 {
-	u64 nr;
+	struct kho_run one = { .nr = 1, .order = run->order };
+	u64 i;
 
-	if (!objcg)
-		return;
-	for (; pages; pages -= nr) {
-		nr = min_t(u64, pages, SZ_1G >> PAGE_SHIFT);
-		obj_cgroup_uncharge(objcg, nr << PAGE_SHIFT);
-	}
-}
-
-/*
- * Charging folio by folio could fail in the middle, when there is no way back.
- * So the room is taken beforehand, without killing anybody for it, and handed
- * over folio by folio.
- */
-static int memfd_luo_reserve(struct obj_cgroup **objcg, u64 pages)
-{
-	u64 nr, done;
-	int err;
-
-	*objcg = get_obj_cgroup_from_current();
-	if (!*objcg)
-		return 0;
-
-	for (done = 0; done < pages; done += nr) {
-		nr = min_t(u64, pages - done, SZ_1G >> PAGE_SHIFT);
-		err = obj_cgroup_charge(*objcg,
-					GFP_KERNEL | __GFP_RETRY_MAYFAIL,
-					nr << PAGE_SHIFT);
-		if (err) {
-			memfd_luo_unreserve(*objcg, done);
-			obj_cgroup_put(*objcg);
-			return -ENOMEM;
-		}
+	for (i = 0; i < run->nr; i++) {
+		one.pfn = run->pfn + (i << run->order);
+		if (kho_restore_runs(&one, 1))
+			folio_put(pfn_folio(one.pfn));
+		cond_resched();
 	}
 	return 0;
 }
-
-#else /* CONFIG_MEMCG */
-
-static void memfd_luo_unreserve(struct obj_cgroup *objcg, u64 pages)
-{
-}
-
-static int memfd_luo_reserve(struct obj_cgroup **objcg, u64 pages)
-{
-	*objcg = NULL;
-	return 0;
-}
-
-#endif /* CONFIG_MEMCG */
 
 /* Making the file */
 
+/* Folios that are put into the file at a time. */
+#define MEMFD_LUO_FILL_BATCH	64
+
+/*
+ * Folios on their way into the file: neighbours in there, of one order. They
+ * are still preserved.
+ */
 struct memfd_luo_fill {
 	struct inode *inode;
-	struct obj_cgroup *objcg;
+	struct mem_cgroup *memcg;
+	u64 end;		/* pages of the file */
 	u64 accounted;		/* base pages, not yet used */
-	u64 reserved;
+	u64 charged;		/* the same */
 	int err;
+	u64 index;		/* of the first */
+	unsigned int order;
+	unsigned int nr;
+	unsigned int nr_runs;
+	struct kho_run runs[MEMFD_LUO_FILL_BATCH];
+	struct folio *folios[MEMFD_LUO_FILL_BATCH];
 };
 
-/* Put a folio into the file; takes it in any case. MEMFD_LUO_GONE or 0. */
-static int memfd_luo_fill_folio(struct memfd_luo_fill *fill,
-				struct folio *folio, u64 index)
+/* Put folios that were restored into the file; they are of one node. */
+static void memfd_luo_fill_node(struct memfd_luo_fill *fill, unsigned int from,
+				unsigned int nr)
 {
-	u64 nr_pages = folio_nr_pages(folio);
+	unsigned int added = 0;
+	u64 pages = (u64)nr << fill->order;
 
-	memfd_luo_unreserve(fill->objcg, nr_pages);
-	fill->reserved -= nr_pages;
+	if (!fill->err) {
+		mem_cgroup_commit_advance(fill->memcg, fill->folios + from, nr);
+		fill->charged -= pages;
+		added = shmem_add_restored_folios(fill->inode,
+						  fill->folios + from, nr,
+						  fill->index + (from << fill->order));
+		fill->accounted -= (u64)added << fill->order;
+		if (added < nr)
+			fill->err = MEMFD_LUO_GONE;
+	}
+	for (; added < nr; added++)
+		folio_put(fill->folios[from + added]);
+}
 
-	if (shmem_add_restored_folio(fill->inode, folio, index))
-		return MEMFD_LUO_GONE;
-	fill->accounted -= nr_pages;
-	return 0;
+static void memfd_luo_list_folios(struct memfd_luo_fill *fill)
+{
+	unsigned int i, nr = 0;
+	unsigned long j;
+
+	for (i = 0; i < fill->nr_runs; i++) {
+		const struct kho_run *run = &fill->runs[i];
+
+		for (j = 0; j < run->nr; j++)
+			fill->folios[nr++] = pfn_folio(run->pfn +
+						       (j << run->order));
+	}
+}
+
+static void memfd_luo_fill_all(struct memfd_luo_fill *fill)
+{
+	unsigned int from = 0, i;
+
+	memfd_luo_list_folios(fill);
+	for (i = 1; i <= fill->nr; i++) {
+		if (i < fill->nr &&
+		    folio_nid(fill->folios[i]) == folio_nid(fill->folios[from]))
+			continue;
+		memfd_luo_fill_node(fill, from, i - from);
+		from = i;
+	}
+	trace_memfd_luo_fill(fill->inode,
+			     fill->index + ((u64)fill->nr << fill->order),
+			     fill->end);
+}
+
+/* The batch goes into the file, or is freed if there was an error before. */
+static void memfd_luo_flush_fill(struct memfd_luo_fill *fill)
+{
+	unsigned int i;
+
+	if (kho_restore_runs(fill->runs, fill->nr_runs)) {
+		memfd_luo_fill_all(fill);
+	} else {
+		/* Of what is named twice, one is not preserved any more. */
+		fill->err = MEMFD_LUO_GONE;
+		for (i = 0; i < fill->nr_runs; i++) {
+			struct memfd_luo_run run = {
+				.pfn = fill->runs[i].pfn,
+				.nr = fill->runs[i].nr,
+				.order = fill->runs[i].order,
+			};
+
+			memfd_luo_free_run(&run, NULL);
+		}
+	}
+	fill->nr = 0;
+	fill->nr_runs = 0;
+	cond_resched();
 }
 
 /* Does not stop in the middle: after an error, what remains is freed. */
 static int memfd_luo_fill_run(const struct memfd_luo_run *run, void *ctx)
 {
 	struct memfd_luo_fill *fill = ctx;
-	struct folio *folio;
+	unsigned int part;
 	u64 i;
 
-	for (i = 0; i < run->nr; i++) {
-		u64 offset = i << run->order;
+	if (fill->nr &&
+	    (run->order != fill->order ||
+	     run->index != fill->index + ((u64)fill->nr << fill->order)))
+		memfd_luo_flush_fill(fill);
 
-		/* One that is named twice is not preserved any more. */
-		folio = kho_restore_folio(PFN_PHYS(run->pfn + offset));
-		if (!folio || folio_order(folio) != run->order)
-			fill->err = MEMFD_LUO_GONE;
-
-		if (!fill->err)
-			fill->err = memfd_luo_fill_folio(fill, folio,
-							 run->index + offset);
-		else if (folio)
-			folio_put(folio);
-		cond_resched();
+	for (i = 0; i < run->nr; i += part) {
+		if (fill->nr == MEMFD_LUO_FILL_BATCH)
+			memfd_luo_flush_fill(fill);
+		if (!fill->nr) {
+			fill->index = run->index + (i << run->order);
+			fill->order = run->order;
+		}
+		part = min_t(u64, run->nr - i, MEMFD_LUO_FILL_BATCH - fill->nr);
+		fill->runs[fill->nr_runs++] = (struct kho_run) {
+			.pfn = run->pfn + (i << run->order),
+			.nr = part,
+			.order = run->order,
+		};
+		fill->nr += part;
 	}
 	return 0;
 }
@@ -268,28 +311,34 @@ static int memfd_luo_fill_run(const struct memfd_luo_run *run, void *ctx)
 static int memfd_luo_fill(struct inode *inode, struct memfd_luo_ser *ser,
 			  u64 pages)
 {
-	struct memfd_luo_fill fill = {
-		.inode = inode,
-		.accounted = pages,
-		.reserved = pages,
-	};
+	struct memfd_luo_fill *fill __free(kfree) = NULL;
 	int err;
 
-	if (shmem_acct_restored(inode, pages))
+	fill = kzalloc(sizeof(*fill), GFP_KERNEL);
+	if (!fill || shmem_acct_restored(inode, pages))
 		return -ENOMEM;
-	if (memfd_luo_reserve(&fill.objcg, pages)) {
+
+	/* Nobody is killed for the room. */
+	fill->memcg = mem_cgroup_charge_advance(pages, GFP_KERNEL |
+						__GFP_RETRY_MAYFAIL);
+	if (IS_ERR(fill->memcg)) {
 		shmem_unacct_restored(inode, pages);
 		return -ENOMEM;
 	}
+	fill->inode = inode;
+	fill->end = DIV_ROUND_UP_ULL(ser->size, PAGE_SIZE);
+	fill->accounted = pages;
+	fill->charged = pages;
 
-	err = memfd_luo_each_run(ser, memfd_luo_fill_run, &fill);
+	err = memfd_luo_each_run(ser, memfd_luo_fill_run, fill);
+	if (fill->nr)
+		memfd_luo_flush_fill(fill);
 	if (!err)
-		err = fill.err;
+		err = fill->err;
 
-	memfd_luo_unreserve(fill.objcg, fill.reserved);
-	obj_cgroup_put(fill.objcg);
-	if (fill.accounted)
-		shmem_unacct_restored(inode, fill.accounted);
+	mem_cgroup_cancel_advance(fill->memcg, fill->charged);
+	if (fill->accounted)
+		shmem_unacct_restored(inode, fill->accounted);
 	return err ? MEMFD_LUO_GONE : 0;
 }
 
@@ -414,21 +463,6 @@ int memfd_luo_retrieve(struct liveupdate_file_op_args *args)
 	if (!err || err == MEMFD_LUO_GONE)
 		memfd_luo_free_ser(ser);
 	return err;
-}
-
-static int memfd_luo_free_run(const struct memfd_luo_run *run, void *ctx)
-{
-	struct folio *folio;
-	u64 i;
-
-	for (i = 0; i < run->nr; i++) {
-		folio = kho_restore_folio(PFN_PHYS(run->pfn +
-						   (i << run->order)));
-		if (folio)
-			folio_put(folio);
-		cond_resched();
-	}
-	return 0;
 }
 
 /**
