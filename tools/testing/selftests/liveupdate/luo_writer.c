@@ -3,7 +3,7 @@
  * A program that goes on writing into a preserved file up to the jump loses
  * nothing: neither in pages that were there nor in holes.
  *
- * The writer puts a number behind every page that it has written. It comes
+ * A writer puts a number behind every page that it has written. It comes
  * over in the same file, so that the next kernel knows exactly which pages
  * must be there. The one after the last may be half written.
  */
@@ -14,7 +14,8 @@
 
 #define PAGES		16384		/* that are written in turn */
 #define OLD_PAGES	64		/* there before preserve, every 256th */
-#define SIZE		((PAGES + 1) * LU_PAGE)
+#define WRITERS		4		/* at most; a page of each comes first */
+#define SIZE		((WRITERS + PAGES) * LU_PAGE)
 
 FIXTURE(writer)
 {
@@ -42,30 +43,48 @@ FIXTURE_TEARDOWN(writer)
 	close(self->dev);
 }
 
-/* Page 0 of the file: how many pages were written, and how many at the call. */
+/* The page of a writer: how many pages were written, and how many at the call. */
 struct progress {
 	atomic_ullong written;
 	atomic_ullong at_reboot;
 };
 
-/* The n-th page to be written: all over the file. */
-static off_t place(uint64_t n)
+/* Who writes: one of several, each to pages of its own. */
+struct writer {
+	unsigned int nr;
+	unsigned int all;
+	bool by_syscall;
+};
+
+static uint64_t pages_of(const struct writer *w)
 {
-	return (1 + n * 7919 % PAGES) * LU_PAGE;
+	return PAGES / w->all;
+}
+
+/* The n-th page to be written: all over the file. */
+static off_t place(const struct writer *w, uint64_t n)
+{
+	return (WRITERS + n * 7919 % pages_of(w) * w->all + w->nr) * LU_PAGE;
+}
+
+static struct progress *progress_of(char *map, const struct writer *w)
+{
+	return (struct progress *)(map + w->nr * LU_PAGE);
 }
 
 /* Write for ever, with different contents in each turn. */
-static void write_pages(int fd, char *map, bool by_syscall)
+static void write_pages(int fd, char *map, const struct writer *w)
 {
-	struct progress *progress = (void *)map;
+	struct progress *progress = progress_of(map, w);
 	uint64_t n;
 
 	for (n = 0;; n++) {
-		off_t at = place(n);
+		uint64_t turn = n / pages_of(w) + 1;
+		off_t at = place(w, n);
 
-		if (!by_syscall)
-			lu_fill_mem(map + at, at, LU_PAGE, n / PAGES + 1);
-		else if (lu_fill(fd, at, LU_PAGE, n / PAGES + 1))
+		if (!w->by_syscall)
+			lu_fill_mem(map + at, at, LU_PAGE, turn);
+		else if (lu_fill(fd, at, LU_PAGE, turn))
 			_exit(1);
 		atomic_store(&progress->written, n + 1);
 	}
@@ -78,52 +97,55 @@ static int make_file(void)
 	if (fd < 0 || ftruncate(fd, SIZE))
 		return -errno;
 	for (i = 0; i < OLD_PAGES; i++) {
-		err = lu_fill(fd, (1 + i * (PAGES / OLD_PAGES)) * LU_PAGE, LU_PAGE, 0);
+		err = lu_fill(fd, (WRITERS + i * (PAGES / OLD_PAGES)) * LU_PAGE, LU_PAGE, 0);
 		if (err)
 			return err;
 	}
 	return fd;
 }
 
-static uint16_t nth[PAGES];	/* place(nth[page]) is page @page */
-
-static void invert_places(void)
-{
-	uint64_t n;
-
-	for (n = 0; n < PAGES; n++)
-		nth[place(n) / LU_PAGE - 1] = n;
-}
-
 /*
- * The turn that page @page was last written in, if @written pages were; 0: as
- * before preserve; -1: it is in the making.
+ * The turn that the n-th page of @w was last written in, if @written pages were;
+ * 0: as before preserve; -1: it is in the making.
  */
-static int expected_turn(uint64_t page, uint64_t written)
+static int expected_turn(const struct writer *w, uint64_t n, uint64_t written)
 {
-	uint64_t left = written % PAGES;
+	uint64_t left = written % pages_of(w);
 
-	if (nth[page] == left)
+	if (n == left)
 		return -1;
-	return written / PAGES + (nth[page] < left);
+	return written / pages_of(w) + (n < left);
 }
 
-static int check_page(int fd, uint64_t page, int turn)
+static int check_page(int fd, off_t at, int turn)
 {
-	off_t at = (1 + page) * LU_PAGE;
-
 	if (turn < 0)
 		return 0;
-	if (turn || !(page % (PAGES / OLD_PAGES)))
+	if (turn || !((at / LU_PAGE - WRITERS) % (PAGES / OLD_PAGES)))
 		return lu_check(fd, at, LU_PAGE, turn);
 	return lu_check_zero(fd, at, LU_PAGE);
 }
 
+static void check_writer(struct __test_metadata *_metadata, int fd, char *map,
+			 const struct writer *w)
+{
+	struct progress *progress = progress_of(map, w);
+	uint64_t written = atomic_load(&progress->written), n;
+
+	TH_LOG("writer %u: %ju pages when reboot was called, %ju at the jump", w->nr,
+	       (uintmax_t)atomic_load(&progress->at_reboot), (uintmax_t)written);
+	EXPECT_LE(100, atomic_load(&progress->at_reboot));
+	EXPECT_LE(atomic_load(&progress->at_reboot), written);
+	for (n = 0; n < pages_of(w); n++)
+		ASSERT_EQ(0, check_page(fd, place(w, n), expected_turn(w, n, written)))
+			TH_LOG("page %ju", (uintmax_t)n);
+}
+
 static void run(struct __test_metadata *_metadata, FIXTURE_DATA(writer) * self,
-		bool by_syscall)
+		unsigned int writers, bool by_syscall)
 {
 	struct progress *progress;
-	uint64_t written, page;
+	unsigned int i;
 	char *map;
 	int fd;
 
@@ -131,37 +153,50 @@ static void run(struct __test_metadata *_metadata, FIXTURE_DATA(writer) * self,
 	ASSERT_LE(0, fd);
 	map = mmap(NULL, SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
 	ASSERT_NE(MAP_FAILED, map);
-	progress = (void *)map;
 
+	for (i = 0; self->stage == 1 && i < writers; i++)
+		memset(map + i * LU_PAGE, 0, LU_PAGE);
 	if (self->stage == 1) {
 		ASSERT_EQ(0, lu_load(2, NULL));
-		atomic_store(&progress->written, 0);
 		ASSERT_EQ(0, lu_preserve(self->session, fd, 1));
-		if (!fork())
-			write_pages(fd, map, by_syscall);
-		/* It is under way, and far from having been everywhere. */
+	}
+	for (i = 0; i < writers; i++) {
+		struct writer w = {
+			.nr = i,
+			.all = writers,
+			/* Of several, every second one. */
+			.by_syscall = by_syscall ^ (i % 2),
+		};
+
+		if (self->stage == 2)
+			check_writer(_metadata, fd, map, &w);
+		else if (!fork())
+			write_pages(fd, map, &w);
+	}
+	if (self->stage == 2)
+		return;
+
+	/* They are under way, and far from having been everywhere. */
+	for (i = 0; i < writers; i++) {
+		progress = (struct progress *)(map + i * LU_PAGE);
 		while (atomic_load(&progress->written) < 100)
 			sched_yield();
 		atomic_store(&progress->at_reboot, atomic_load(&progress->written));
-		LU_JUMP();
 	}
-	written = atomic_load(&progress->written);
-	TH_LOG("%ju pages when reboot was called, %ju at the jump",
-	       (uintmax_t)atomic_load(&progress->at_reboot), (uintmax_t)written);
-	EXPECT_LE(100, atomic_load(&progress->at_reboot));
-	EXPECT_LE(atomic_load(&progress->at_reboot), written);
-	invert_places();
-	for (page = 0; page < PAGES; page++)
-		ASSERT_EQ(0, check_page(fd, page, expected_turn(page, written)))
-			TH_LOG("page %ju", (uintmax_t)page);
+	LU_JUMP();
 }
 
 TEST_F_TIMEOUT(writer, mapping, LU_TIMEOUT)
 {
-	run(_metadata, self, false);
+	run(_metadata, self, 1, false);
 }
 
 TEST_F_TIMEOUT(writer, system_call, LU_TIMEOUT)
 {
-	run(_metadata, self, true);
+	run(_metadata, self, 1, true);
+}
+
+TEST_F_TIMEOUT(writer, processes, LU_TIMEOUT)
+{
+	run(_metadata, self, WRITERS, false);
 }

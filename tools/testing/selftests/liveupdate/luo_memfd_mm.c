@@ -1,0 +1,282 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * A memfd is preserved while memory management works on it: huge pages are
+ * made of its pages, userfaultfd fills it, it is locked, the task that
+ * preserves it is killed.
+ */
+#include <linux/userfaultfd.h>
+#include <sys/ioctl.h>
+#include <sys/syscall.h>
+
+#include "lu_harness.h"
+
+#define HUGE		(2 * LU_MIB)
+
+#ifndef MADV_COLLAPSE
+#define MADV_COLLAPSE	25
+#endif
+
+FIXTURE(memfd_mm)
+{
+	int dev;
+	int stage;
+	int session;	/* to preserve in, or to retrieve from */
+};
+
+FIXTURE_SETUP(memfd_mm)
+{
+	if (!lu_stage())
+		SKIP(return, LU_NO_GUEST);
+	self->stage = lu_stage();
+	self->dev = lu_open_dev();
+	ASSERT_LE(0, self->dev);
+	self->session = self->stage == 1 ? lu_create(self->dev, "memfd") :
+					   lu_retrieve(self->dev, "memfd");
+	ASSERT_LE(0, self->session);
+}
+
+FIXTURE_TEARDOWN(memfd_mm)
+{
+	EXPECT_EQ(0, lu_finish(self->session));
+	close(self->session);
+	close(self->dev);
+}
+
+static int sized_memfd(const char *name, size_t size)
+{
+	int fd = memfd_create(name, MFD_CLOEXEC);
+
+	return fd < 0 || ftruncate(fd, size) ? -errno : fd;
+}
+
+static char *map_file(int fd, size_t size)
+{
+	return mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+}
+
+/* At a multiple of the size of a huge page, as collapsing needs it. */
+static char *map_aligned(int fd, size_t size)
+{
+	char *map = mmap(NULL, size + HUGE, PROT_NONE,
+			 MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+
+	if (map == MAP_FAILED)
+		return map;
+	map = (char *)(((uintptr_t)map + HUGE - 1) & ~(HUGE - 1));
+	return mmap(map, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, fd, 0);
+}
+
+/* Tokens of the files of collapse. */
+enum { COLLAPSED, PRESERVED, BOTH };
+
+/*
+ * Small pages that were made a huge one before; those that are preserved and
+ * must not be; and a file of both, which has holes, too.
+ */
+TEST_F_TIMEOUT(memfd_mm, collapse, LU_TIMEOUT)
+{
+	static const size_t size[] = { HUGE, HUGE, 3 * HUGE };
+	char *map[3];
+	int fd[3], i;
+
+	for (i = 0; i < 3; i++) {
+		fd[i] = self->stage == 1 ? sized_memfd("collapse", size[i]) :
+					   lu_retrieve_fd(self->session, i);
+		ASSERT_LE(0, fd[i]);
+	}
+	if (self->stage == 1) {
+		ASSERT_EQ(0, lu_write_file("/sys/kernel/mm/transparent_hugepage/shmem_enabled",
+					   "advise"));
+		for (i = 0; i < 3; i++) {
+			map[i] = map_aligned(fd[i], size[i]);
+			ASSERT_NE(MAP_FAILED, map[i]);
+			ASSERT_EQ(0, lu_fill(fd[i], 0, HUGE, i));
+			ASSERT_EQ(0, madvise(map[i], size[i], MADV_HUGEPAGE));
+		}
+		ASSERT_EQ(0, madvise(map[COLLAPSED], HUGE, MADV_COLLAPSE));
+		/* Every eighth page. */
+		for (i = 0; i < 512; i += 8)
+			ASSERT_EQ(0, lu_fill(fd[BOTH], HUGE + i * LU_PAGE, LU_PAGE, BOTH));
+		for (i = 0; i < 3; i++)
+			ASSERT_EQ(0, lu_preserve(self->session, fd[i], i));
+
+		EXPECT_EQ(-1, madvise(map[PRESERVED], HUGE, MADV_COLLAPSE));
+		/* Neither around pages that are there, nor where there is none. */
+		for (i = 0; i < 3; i++)
+			madvise(map[BOTH] + i * HUGE, HUGE, MADV_COLLAPSE);
+		for (i = 0; i < 512; i += 8)
+			lu_fill_mem(map[BOTH] + HUGE + (i + 1) * LU_PAGE,
+				    HUGE + (i + 1) * LU_PAGE, LU_PAGE, BOTH);
+		madvise(map[BOTH] + HUGE, HUGE, MADV_COLLAPSE);
+		ASSERT_EQ(0, lu_fill(fd[BOTH], 2 * HUGE + 5 * LU_PAGE, LU_PAGE, BOTH));
+		LU_KEXEC(2);
+	}
+	for (i = 0; i < 3; i++)
+		EXPECT_EQ(0, lu_check(fd[i], 0, HUGE, i));
+	for (i = 0; i < 512; i += 8) {
+		off_t at = HUGE + i * LU_PAGE;
+
+		EXPECT_EQ(0, lu_check(fd[BOTH], at, 2 * LU_PAGE, BOTH));
+		EXPECT_EQ(0, lu_check_zero(fd[BOTH], at + 2 * LU_PAGE, 6 * LU_PAGE));
+	}
+	EXPECT_EQ(0, lu_check_zero(fd[BOTH], 2 * HUGE, 5 * LU_PAGE));
+	EXPECT_EQ(0, lu_check(fd[BOTH], 2 * HUGE + 5 * LU_PAGE, LU_PAGE, BOTH));
+	EXPECT_EQ(0, lu_check_zero(fd[BOTH], 2 * HUGE + 6 * LU_PAGE, HUGE - 6 * LU_PAGE));
+	/* They are collapsed as ever. */
+	if (!lu_write_file("/sys/kernel/mm/transparent_hugepage/shmem_enabled", "advise")) {
+		map[PRESERVED] = map_aligned(fd[PRESERVED], HUGE);
+		ASSERT_NE(MAP_FAILED, map[PRESERVED]);
+		EXPECT_EQ(0, madvise(map[PRESERVED], HUGE, MADV_COLLAPSE));
+		EXPECT_EQ(0, lu_check(fd[PRESERVED], 0, HUGE, PRESERVED));
+	}
+}
+
+static int uffd_copy(int uffd, char *to, off_t at, uint64_t seed)
+{
+	static uint64_t page[LU_PAGE / 8];
+	struct uffdio_copy copy = {
+		.dst = (uintptr_t)to,
+		.src = (uintptr_t)page,
+		.len = LU_PAGE,
+	};
+
+	lu_fill_mem(page, at, LU_PAGE, seed);
+	return ioctl(uffd, UFFDIO_COPY, &copy) ? -errno : 0;
+}
+
+static int uffd_zero(int uffd, char *to)
+{
+	struct uffdio_zeropage zero = {
+		.range.start = (uintptr_t)to,
+		.range.len = LU_PAGE,
+	};
+
+	return ioctl(uffd, UFFDIO_ZEROPAGE, &zero) ? -errno : 0;
+}
+
+/* A file that is filled by UFFDIO_COPY, before and after it is preserved. */
+TEST_F_TIMEOUT(memfd_mm, userfaultfd, LU_TIMEOUT)
+{
+	const size_t pages = 64, size = pages * LU_PAGE;
+	struct uffdio_api api = { .api = UFFD_API };
+	struct uffdio_register range;
+	size_t i;
+	char *map;
+	int fd, uffd;
+
+	if (self->stage == 1) {
+		fd = sized_memfd("uffd", size);
+		ASSERT_LE(0, fd);
+		map = map_file(fd, size);
+		ASSERT_NE(MAP_FAILED, map);
+		uffd = syscall(SYS_userfaultfd, O_CLOEXEC);
+		ASSERT_LE(0, uffd);
+		ASSERT_EQ(0, ioctl(uffd, UFFDIO_API, &api));
+		range = (struct uffdio_register) {
+			.range = { .start = (uintptr_t)map, .len = size },
+			.mode = UFFDIO_REGISTER_MODE_MISSING,
+		};
+		ASSERT_EQ(0, ioctl(uffd, UFFDIO_REGISTER, &range));
+		for (i = 0; i < pages; i += 4)
+			ASSERT_EQ(0, uffd_copy(uffd, map + i * LU_PAGE, i * LU_PAGE, 1));
+		ASSERT_EQ(0, lu_preserve(self->session, fd, 1));
+		for (i = 1; i < pages; i += 4)
+			ASSERT_EQ(0, uffd_copy(uffd, map + i * LU_PAGE, i * LU_PAGE, 2));
+		/* Where there is a page, nothing changes. */
+		EXPECT_EQ(-EEXIST, uffd_copy(uffd, map, 0, 3));
+		EXPECT_EQ(-EEXIST, uffd_copy(uffd, map + LU_PAGE, LU_PAGE, 3));
+		for (i = 2; i < pages; i += 4)
+			ASSERT_EQ(0, uffd_zero(uffd, map + i * LU_PAGE));
+		/* One of them was registered only, and is written now. */
+		ASSERT_EQ(0, lu_fill(fd, 3 * LU_PAGE, LU_PAGE, 4));
+		LU_KEXEC(2);
+	}
+	fd = lu_retrieve_fd(self->session, 1);
+	ASSERT_LE(0, fd);
+	for (i = 0; i < pages; i += 4) {
+		EXPECT_EQ(0, lu_check(fd, i * LU_PAGE, LU_PAGE, 1));
+		EXPECT_EQ(0, lu_check(fd, (i + 1) * LU_PAGE, LU_PAGE, 2));
+		EXPECT_EQ(0, lu_check_zero(fd, (i + 2) * LU_PAGE, LU_PAGE));
+		if (i)
+			EXPECT_EQ(0, lu_check_zero(fd, (i + 3) * LU_PAGE, LU_PAGE));
+	}
+	EXPECT_EQ(0, lu_check(fd, 3 * LU_PAGE, LU_PAGE, 4));
+	EXPECT_EQ((blkcnt_t)((pages / 4 * 3 + 1) * LU_PAGE / 512), lu_blocks(fd));
+}
+
+/* Locked before, and locked (which faults in what is missing) after. */
+TEST_F_TIMEOUT(memfd_mm, locked, LU_TIMEOUT)
+{
+	const size_t size = 4 * LU_MIB;
+	char *map;
+	int fd;
+
+	if (self->stage == 1) {
+		fd = sized_memfd("locked", size);
+		ASSERT_LE(0, fd);
+		map = map_file(fd, size);
+		ASSERT_NE(MAP_FAILED, map);
+		lu_fill_mem(map, 0, LU_MIB, 1);
+		ASSERT_EQ(0, mlock(map, 2 * LU_MIB));
+		ASSERT_EQ(0, lu_preserve(self->session, fd, 1));
+		ASSERT_EQ(0, mlock(map + 2 * LU_MIB, LU_MIB));
+		lu_fill_mem(map + 2 * LU_MIB, 2 * LU_MIB, LU_MIB, 2);
+		ASSERT_EQ(0, munlock(map, LU_MIB));
+		LU_KEXEC(2);
+	}
+	fd = lu_retrieve_fd(self->session, 1);
+	ASSERT_LE(0, fd);
+	EXPECT_EQ((blkcnt_t)(3 * LU_MIB / 512), lu_blocks(fd));
+	EXPECT_EQ(0, lu_check(fd, 0, LU_MIB, 1));
+	EXPECT_EQ(0, lu_check_zero(fd, LU_MIB, LU_MIB));
+	EXPECT_EQ(0, lu_check(fd, 2 * LU_MIB, LU_MIB, 2));
+	EXPECT_EQ(0, lu_check_zero(fd, 3 * LU_MIB, LU_MIB));
+	/* It can be locked here, too. */
+	map = map_file(fd, size);
+	ASSERT_NE(MAP_FAILED, map);
+	EXPECT_EQ(0, mlock(map, size));
+	EXPECT_EQ(0, lu_check(fd, 0, LU_MIB, 1));
+}
+
+/*
+ * Who preserves is killed while it does: the file is as before. Its size cannot
+ * be changed from the moment on when it has begun, which is when to kill.
+ */
+TEST_F_TIMEOUT(memfd_mm, killed, LU_TIMEOUT)
+{
+	const size_t size = 192 * LU_MIB;
+	int fd, status, tries, killed = 0;
+	pid_t child;
+
+	if (self->stage == 1) {
+		fd = lu_memfd("killed", size, 1);
+		ASSERT_LE(0, fd);
+		for (tries = 0; tries < 50 && killed < 3; tries++) {
+			child = fork();
+			if (!child)
+				_exit(lu_preserve(self->session, fd, tries) != 0);
+			while (!ftruncate(fd, size + LU_PAGE) && !ftruncate(fd, size))
+				if (waitpid(child, &status, WNOHANG) == child)
+					break;
+			kill(child, SIGKILL);
+			waitpid(child, &status, 0);
+			/* Too late: preserved. */
+			if (ftruncate(fd, size)) {
+				close(self->session);
+				self->session = lu_create(self->dev, "memfd");
+				ASSERT_LE(0, self->session);
+				continue;
+			}
+			if (!ftruncate(fd, size + LU_PAGE) && !ftruncate(fd, size))
+				killed++;
+		}
+		EXPECT_LE(3, killed);
+		ASSERT_EQ(0, ftruncate(fd, size));
+		ASSERT_EQ(0, lu_preserve(self->session, fd, 1000));
+		LU_KEXEC(2);
+	}
+	fd = lu_retrieve_fd(self->session, 1000);
+	ASSERT_LE(0, fd);
+	EXPECT_EQ((blkcnt_t)(size / 512), lu_blocks(fd));
+	EXPECT_EQ(0, lu_check(fd, 0, size, 1));
+}
