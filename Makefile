@@ -5,7 +5,7 @@ MAKEFLAGS += --no-print-directory
 .NOTPARALLEL:
 .SUFFIXES:
 
-export LINUX ACCEL BUILD T P FORCE JOBS GUESTS CONFIG FULL
+export LINUX ACCEL BUILD T P PEER FORCE JOBS GUESTS CONFIG FULL
 
 H := harness
 
@@ -21,6 +21,8 @@ help:
 #:   make test-full     the same and the long ones, an hour without KVM
 #:   make test-qemu     the distribution's QEMU, unchanged, over two updates
 #:   make shell         boot to a prompt with the tests and tools in place
+#:   make bench         what a live update costs, in guest instructions; T=REGEX picks
+#:                      kinds of cases, PEER=bzImage compares with another kernel
 #:   make check         checkpatch, sparse, W=1, kernel-doc, shellcheck
 #:
 #:   make tree          assemble build/linux: base, patches, added files
@@ -31,7 +33,8 @@ help:
 #:   make distclean     remove build/
 #:
 #: kernel-debug, test-debug, shell-debug use a kernel with KASAN, lockdep and so on;
-#: kernel-plain, shell-plain one without live update.
+#: kernel-plain, shell-plain one without live update; kernel-bench one without checks.
+#: bench-full measures more and larger sizes.
 #:
 #:   LINUX=PATH         another 6.12.y tree or tarball than Debian's
 #:   ACCEL=kvm|tcg|auto auto (default) tries KVM once and remembers
@@ -66,12 +69,18 @@ shell$(1): kernel$(1)
 demo$(1): kernel$(1)
 	@$(H)/demo.sh
 endef
-$(foreach f,plain debug,$(eval $(call flavour,-$(f))))
+$(foreach f,plain debug bench,$(eval $(call flavour,-$(f))))
 $(eval $(call flavour))
 
 .PHONY: test-full
 test-full: export FULL = 1
 test-full: test
+
+.PHONY: bench bench-full
+bench bench-full: kernel-bench
+	@$(H)/deps.sh bench
+	@$(H)/bench.sh
+bench-full: export FULL = 1
 
 .PHONY: test-qemu
 test-qemu: export FULL = 1

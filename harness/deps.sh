@@ -43,6 +43,9 @@ needed()
 	if [[ $* == *check* ]]; then
 		printf '%s\n' '/usr/bin/sparse sparse' '/usr/bin/shellcheck shellcheck'
 	fi
+	if [[ $* == *bench* ]]; then
+		printf '%s\n' '/usr/bin/gnuplot gnuplot-nox' '/usr/bin/file file'
+	fi
 }
 
 missing()

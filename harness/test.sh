@@ -9,7 +9,7 @@
 # line; '#' starts a comment, words are quoted as in the shell:
 #
 #	NAME  BINARY[:TEST]  [mem=512M] [smp=2] [timeout=60] [cmdline="..."]
-#	      [qemu="..."] [expect="regex"] [only=FLAVOUR] [not=FLAVOUR] [full=1]
+#	      [qemu="..."] [accel=count] [expect="regex"] [only=FLAVOUR] [not=FLAVOUR] [full=1]
 #
 #	NAME		of the guest and its logs in build/logs
 #	BINARY[:TEST]	program in the test directory; one test of it (-t TEST)
@@ -17,6 +17,7 @@
 #	timeout		seconds until the guest is killed; kernel-debug: four times
 #	cmdline		added to the kernel command line, also after the kexec
 #	qemu		options added to QEMU's
+#	accel		another one than of the others, as for vm.sh
 #	expect		has to be found in the console or in the test's output
 #	only, not	run the line with (without) this kernel: debug, plain
 #	full		too long for every day: run the line only if FULL=1
@@ -48,7 +49,7 @@ parse()
 
 	mapfile -t words < <(xargs -n1 printf '%s\n' <<<"$1")
 	field=([name]=${words[0]} [test]=${words[1]:-} [mem]=512M [smp]=2
-		[timeout]=60 [cmdline]='' [qemu]='' [expect]='' [only]='' [not]='' [full]='')
+		[timeout]=60 [cmdline]='' [qemu]='' [accel]='' [expect]='' [only]='' [not]='' [full]='')
 	[[ -n ${field[test]} ]] || die "qemu-tests.list: no program: $1"
 	for word in "${words[@]:2}"; do
 		[[ $word == *=* && -n ${field[${word%%=*}]+x} ]] ||
@@ -112,7 +113,7 @@ guest()
 	flock 8
 	start=$(now)
 	"$TOP/harness/vm.sh" -m "${field[mem]}" -s "${field[smp]}" -t "${field[timeout]}" \
-		-q "${field[qemu]}" -l "$name" "lu.test=${field[test]}" "${field[cmdline]}" \
+		-a "${field[accel]}" -q "${field[qemu]}" -l "$name" "lu.test=${field[test]}" "${field[cmdline]}" \
 		>"$LOGS/$name.qemu" 2>&1 8>&- || rc=$?
 	touch "$log" "$out"
 	sed -i 's/\r//g' "$log" "$out"

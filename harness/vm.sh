@@ -13,7 +13,7 @@
 # shellcheck source=lib.sh
 . "$(dirname "$0")/lib.sh"
 
-SHARE=$OUT/share
+SHARE=${SHARE:-$OUT/share}	# what the guest sees as /host
 mem=1G cpus=2 limit=0 accel='' name=''
 extra=()
 
