@@ -23,7 +23,9 @@ help:
 #:   make shell         boot to a prompt with the tests and tools in place
 #:   make bench         what a live update costs, in guest instructions; T=REGEX picks
 #:                      kinds of cases, PEER=bzImage compares with another kernel
-#:   make check         checkpatch, sparse, W=1, kernel-doc, shellcheck
+#:   make check         what a reviewer's tools say: checkpatch, sparse, W=1, clang,
+#:                      coccinelle, kernel-doc, sphinx, shellcheck; STEP=NAME does one
+#:   make check-full    the same, the kernel's books and all of the kernel by clang
 #:
 #:   make tree          assemble build/linux: base, patches, added files
 #:   make kernel        build both kernels and the guest (build/x86_64)
@@ -91,10 +93,10 @@ test-qemu: test
 demo-memfd: kernel
 	@$(H)/demo.sh memfd
 
-.PHONY: check
-check: kernel
+.PHONY: check check-full
+check check-full: tree
 	@$(H)/deps.sh check
-	@$(H)/check.sh
+	@$(H)/check.sh $(or $(STEP),$(patsubst check-%,%,$(@:check=all)))
 
 B := $(or $(BUILD),build)
 .PHONY: clean distclean

@@ -1,17 +1,30 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# What a kernel reviewer's tools say about the series: checkpatch --strict, sparse
-# and W=1 on our objects, kernel-doc -Wall; shellcheck on the harness. A tool that
-# has nothing to say passes.
+# What a kernel reviewer's tools say about the series. A tool that has nothing to
+# say passes.
+#
+#	check.sh [STEP...]	one of the functions check_STEP below, or
+#				all (the default): what takes minutes
+#				full: what takes longer, too
+#
+# Objects are built in $BUILD/check, by gcc and by clang, in trees of their own.
 
 # shellcheck source=lib.sh
 . "$(dirname "$0")/lib.sh"
+# What a pipe ends in counts in this very shell.
+shopt -s lastpipe
 
-passed=0 failed=0
+WORK=$BUILD/check
+ALL=(shell spelling spdx style maintainers kernel-doc references documents
+	objects clang coccinelle)
+FULL=("${ALL[@]}" htmldocs clang-kernel)
+
 # Of checkpatch's ideas, those that do not fit a series in this form: added files
 # have no diff, links are not the tree's own files, labels of base files are theirs.
 IGNORE=FILE_PATH_CHANGES,SPDX_LICENSE_TAG,LINUX_VERSION_CODE,CAMELCASE
+
+passed=0 failed=0
 
 verdict()
 {
@@ -26,78 +39,319 @@ verdict()
 	fi
 }
 
-# Run from the tree, where checkpatch wants to be.
-checkpatch()
+# each NAME COMMAND...: run COMMAND for every line of stdin, some at a time, and
+# judge what each of them says.
+each()
 {
-	(cd "$TREE" && perl scripts/checkpatch.pl --strict --terse --no-summary \
-		--show-types --ignore $IGNORE "$@" 2>&1) || true
-}
+	local dir=$WORK/each name=$1 item n=0
+	local -a items
 
-added_sources()
-{
-	grep -E '\.[chS]$|Kconfig$|Makefile$' "$BUILD/tree/links" || true
-}
-
-check_style()
-{
-	local f
-
-	while read -r f; do
-		verdict "checkpatch $f" "$(checkpatch --file "$f")"
-	done < <(added_sources | grep -v Makefile)
-	for f in "$TOP"/patches/*.patch; do
-		[[ ! -e $f ]] || verdict "checkpatch $(basename "$f")" \
-			"$(checkpatch --no-signoff "$f")"
+	shift
+	rm -rf "$dir"
+	mkdir -p "$dir"
+	mapfile -t items
+	for item in "${items[@]}"; do
+		while (($(jobs -rp | wc -l) >= JOBS)); do wait -n || true; done
+		{ "$@" "$item" || echo "$1: exit status $?"; } >"$dir/$n" 2>&1 </dev/null &
+		n=$((n + 1))
+	done
+	wait
+	for n in "${!items[@]}"; do
+		verdict "$name ${items[n]#"$TOP"/}" "$(<"$dir/$n")"
 	done
 }
 
-# Build our objects once more, with sparse and all warnings, in a tree of their own.
-check_objects()
+# Files that the series adds to the kernel tree.
+added()
 {
-	local -a objects
-	local log=$LOGS/sparse.log
-
-	mapfile -t objects < <(sed -n 's/\.c$/.o/p' "$BUILD/tree/links" |
-		while read -r f; do
-			[[ ! -e $OUT/$f ]] || echo "$f"
-		done)
-	[[ ${#objects[@]} -gt 0 ]] || return 0
-	(cd "$OUT" && rm -f "${objects[@]}")
-	make -C "$TREE" O="$OUT" ARCH="$ARCH" CC='ccache gcc' HOSTCC='ccache gcc' LOCALVERSION=-a \
-		-j"$JOBS" C=1 W=1 "${objects[@]}" >"$log" 2>&1 || true
-	verdict 'sparse and W=1' "$(grep -E 'warning:|error:|\*\*\*' "$log" || true)"
+	grep -E "${1:-}" "$BUILD/tree/links" || true
 }
 
-check_docs()
+# All that is kept in this repository.
+kept()
 {
-	local f
+	(cd "$TOP" && git ls-files -co --exclude-standard) | while read -r f; do
+		[[ ! -e $TOP/$f ]] || echo "$f"
+	done
+}
 
-	while read -r f; do
-		verdict "kernel-doc $f" \
-			"$(perl "$TREE/scripts/kernel-doc" -Wall -none "$TREE/$f" 2>&1 || true)"
-	done < <(grep -E '^(kernel|include/linux|include/uapi|mm|lib)/.*\.[ch]$' "$BUILD/tree/links" || true)
+# Objects that the kernel's Makefiles know, by the name of the source.
+kernel_objects()
+{
+	local f name
+
+	added '^(arch|drivers|fs|kernel|lib|mm|samples)/.*\.c$' | while read -r f; do
+		name=${f##*/}
+		! grep -q -w -s -F "${name%.c}.o" "$TREE/${f%/*}/Makefile" || echo "${f%.c}.o"
+	done
+}
+
+# Sources of programs.
+user_sources()
+{
+	added '\.[ch]$' | grep -E '^(tools|samples)/' |
+		grep -v -x -F -f <(kernel_objects | sed 's/o$/c/'; echo /) || true
 }
 
 check_shell()
 {
-	local f
+	kept | while read -r f; do
+		! head -n 1 "$TOP/$f" | grep -a -q '^#!.*sh\b' || echo "$TOP/$f"
+	done | each shellcheck shellcheck
+}
 
-	for f in "$TOP"/harness/*.sh "$TOP"/harness/guest/* "$TOP"/.ci/run; do
-		verdict "shellcheck ${f#"$TOP"/}" "$(shellcheck "$f" 2>&1 || true)"
+# Lines of a patch that are not ours cannot be wrong.
+check_spelling()
+{
+	local dir=$WORK/spelling
+
+	rm -rf "$dir"
+	mkdir -p "$dir"
+	(cd "$TOP" && kept | xargs -d '\n' cp --parents -t "$dir")
+	sed -i '/^[- ]/d' "$dir"/patches/*.patch
+	verdict codespell "$(cd "$dir" && { codespell . 2>&1 || true; })"
+}
+
+# spdxcheck.py wants a git repository with the kernel's licenses. What has no
+# place for a comment is left out, and Documentation/ABI, which has a form of its own.
+check_spdx()
+{
+	local repo=$WORK/spdx
+
+	rm -rf "$repo"
+	mkdir -p "$repo"
+	cp -r "$TREE/LICENSES" "$repo"
+	(cd "$TOP" && kept | grep -v -E '\.(md|patch)$|^(COPYING|MAINTAINERS)$|\.gitignore$|^Documentation/ABI/' |
+		xargs -d '\n' cp --parents -t "$repo")
+	verdict spdxcheck "$(cd "$repo" && {
+		git init -q . && git add -f . &&
+		git -c user.name=check -c user.email=check commit -q -m check &&
+		/usr/bin/python3 -B "$TREE/scripts/spdxcheck.py" -f 2>&1 |
+			sed '/^Files without SPDX:$/d'
+	} 2>&1 || echo "exit status $?")"
+}
+
+# Run from the tree, where checkpatch wants to be.
+checkpatch()
+{
+	cd "$TREE"
+	perl scripts/checkpatch.pl --strict --terse --no-summary --show-types \
+		--ignore $IGNORE "$@" || true
+}
+
+check_style()
+{
+	added '\.[chS]$|Kconfig$' | each checkpatch checkpatch --file
+	for f in "$TOP"/patches/*.patch; do
+		echo "$f"
+	done | each checkpatch checkpatch --no-signoff
+}
+
+# Our entries must answer for every file that we add, and no line of them for
+# nothing.
+maintainer()
+{
+	cd "$TREE"
+	[[ -n $(perl scripts/get_maintainer.pl --mpath="$TOP/MAINTAINERS" --no-git \
+		--no-git-fallback -f "$1") ]] || echo 'no entry has it'
+}
+
+pattern()
+{
+	compgen -G "$TREE/${1%/}" >/dev/null || echo 'no such file'
+}
+
+check_maintainers()
+{
+	added | each get_maintainer maintainer
+	sed -n 's/^F:\t//p' "$TOP/MAINTAINERS" | each 'MAINTAINERS F:' pattern
+}
+
+kernel_doc()
+{
+	perl "$TREE/scripts/kernel-doc" -Wall -Werror -none "$TREE/$1"
+}
+
+check_kernel-doc()
+{
+	added '\.[ch]$' | grep -v ^tools/ | each kernel-doc kernel_doc
+}
+
+# Documents that a file names have to be there.
+references()
+{
+	local ref
+
+	{ grep -a -o -E '\bDocumentation/[[:alnum:]_./-]+[[:alnum:]_/]' "$TREE/$1" || true; } | sort -u |
+		while read -r ref; do
+			[[ -e $TREE/$ref ]] || echo "no such file: $ref"
+		done
+}
+
+check_references()
+{
+	added | each references references
+	verdict get_abi "$(perl "$TREE/scripts/get_abi.pl" validate --dir "$TREE/Documentation/ABI" 2>&1 |
+		grep -F -f <(added '^Documentation/ABI/'; echo /) || true)"
+}
+
+# Our documents by themselves; a reference to one of the base is left as it is.
+check_documents()
+{
+	local source=$WORK/documents/Documentation dir f
+
+	rm -rf "${source%/*}"
+	mkdir -p "$source"
+	# They include sources by their place in the tree.
+	for dir in "$TREE"/*/; do
+		[[ $dir == */Documentation/ ]] || ln -s "$dir" "${source%/*}"
 	done
+	{
+		printf 'Live update\n===========\n\n.. toctree::\n\n'
+		added '^Documentation/.*\.rst$' | while read -r f; do
+			mkdir -p "$source/$(dirname "${f#*/}")"
+			ln -s "$TREE/$f" "$source/${f#*/}"
+			echo "   ${f#*/}"
+		done
+	} >"$source/index.rst"
+	verdict sphinx "$(cd "$TREE" && { PYTHONDONTWRITEBYTECODE=1 srctree=$TREE \
+		sphinx-build -q -b html -c Documentation -d "$WORK/documents.env" -E \
+		-D kerneldoc_srctree="$TREE" -D kerneldoc_bin="$TREE/scripts/kernel-doc" \
+		-D version=6.12 -D release=6.12 \
+		"$source" "$WORK/documents.html" 2>&1 || echo "exit status $?"; } |
+		{ grep -v -E '^Using .* theme$|dot\(1\) not found' || true; })"
+}
+
+# kbuild NAME ARGUMENT...: make in the tree $WORK/NAME.
+kbuild()
+{
+	local out=$WORK/$1
+
+	shift
+	make -C "$TREE" O="$out" ARCH="$ARCH" -j"$JOBS" "$@" 9>&-
+}
+
+# What the compiler and make have to say.
+complaints()
+{
+	grep -E 'warning:|error:|\*\*\*' "$1" || true
+}
+
+# build NAME ARGUMENT...: configure as the guests' kernel, build our objects.
+build()
+{
+	local name=$1 log=$LOGS/check-$1.log
+	local -a objects
+
+	shift
+	mapfile -t objects < <(kernel_objects)
+	mkdir -p "$WORK/$name"
+	{
+		kbuild "$name" "$@" KCONFIG_ALLCONFIG="$TOP/configs/$ARCH.config" allnoconfig
+		kbuild "$name" "$@" prepare modules_prepare headers
+	} >"$log" 2>&1 || { verdict "$name" "$(tail -n 20 "$log")"; return; }
+	(cd "$WORK/$name" && rm -f "${objects[@]}")
+	kbuild "$name" "$@" C="${C:-0}" W=1 "${objects[@]}" >"$log" 2>&1 || true
+	verdict "$name: ${#objects[@]} objects" "$(complaints "$log")"
+}
+
+# Programs, with whatever the compiler has to say as an error.
+programs()
+{
+	local name=$1 dir log out
+
+	shift
+	for dir in tools/testing/selftests/liveupdate tools/liveupdate; do
+		[[ -e $TREE/$dir/Makefile ]] || continue
+		out=$WORK/$name-programs/$dir log=$LOGS/check-programs.log
+		rm -rf "$out"
+		mkdir -p "$out"
+		make -C "$TREE/$dir" "$@" -j"$JOBS" ARCH="$ARCH" OUTPUT="$out" \
+			KHDR_INCLUDES="-isystem $WORK/$name/usr/include" \
+			all 9>&- >"$log" 2>&1 || true
+		verdict "$name: $dir" "$(complaints "$log")"
+	done
+}
+
+check_objects()
+{
+	C=1 build gcc CC='ccache gcc' HOSTCC='ccache gcc'
+	programs gcc CC='ccache gcc'
+}
+
+check_clang()
+{
+	build clang LLVM=1 CC='ccache clang' HOSTCC='ccache clang'
+	programs clang LLVM=1 CC='ccache clang'
+}
+
+# Semantic patches of the kernel. One in OCaml needs its compiler; none of them
+# is about anything we do.
+coccinelle()
+{
+	local patch=$TREE/scripts/coccinelle/$1
+	local -a files options
+
+	mapfile -t files < <(added '\.[ch]$' | grep -v -x -F -f <(user_sources; echo /))
+	# User space has neither min() nor kzalloc().
+	[[ $1 == @(api|misc/minmax)* ]] || mapfile -t -O "${#files[@]}" files < <(user_sources)
+	read -r -a options < <(sed -n 's/.*Options: *//p' "$patch"; echo)
+	cd "$TREE"
+	spatch -D report --no-show-diff --very-quiet --cocci-file "$patch" \
+		"${options[@]}" "${files[@]}" 2>&1 |
+		grep -v -E '^warning: line [0-9]+: should .* be a metavariable' || true
+}
+
+check_coccinelle()
+{
+	(cd "$TREE/scripts/coccinelle" && grep -r -l --include='*.cocci' 'virtual report' . |
+		xargs grep -L 'ocaml:\|script:ocaml' | sed 's|^\./||' | sort) |
+		each coccicheck coccinelle
+}
+
+# The books that our documents are part of, with all that belongs to them.
+check_htmldocs()
+{
+	local log=$LOGS/check-htmldocs.log
+	local -a books
+
+	mapfile -t books < <({
+		added '^Documentation/.*\.rst$'
+		sed -n 's|^+++ b/\(Documentation/.*\.rst\)$|\1|p' "$TOP"/patches/*.patch
+	} | cut -d / -f 2 | sort -u)
+	kbuild gcc SPHINXDIRS="${books[*]}" htmldocs >"$log" 2>&1 || true
+	verdict "htmldocs ${books[*]}" "$(grep -F -f <(added) "$log" || true
+		tail -n 3 "$log" | grep -E '\*\*\*' || true)"
+}
+
+check_clang-kernel()
+{
+	local log=$LOGS/check-clang-kernel.log
+
+	kbuild clang LLVM=1 CC='ccache clang' HOSTCC='ccache clang' bzImage modules >"$log" 2>&1 || true
+	verdict 'clang: kernel' "$(complaints "$log")"
 }
 
 main()
 {
+	local name
+	local -a steps
+
+	case ${1:-all} in
+	all) steps=("${ALL[@]}") ;;
+	full) steps=("${FULL[@]}") ;;
+	*) steps=("$@") ;;
+	esac
 	take_lock
-	step 'check'
-	check_shell
-	check_style
-	check_docs
-	check_objects
-	done_step 'done'
+	mkdir -p "$WORK"
+	for name in "${steps[@]}"; do
+		declare -F "check_$name" >/dev/null || die "no such step: $name" "there are: ${FULL[*]}"
+		step "check $name"
+		"check_$name"
+		done_step "$name"
+	done
 	echo "$passed passed, $failed failed"
 	[[ $failed -eq 0 ]] || { trap - ERR; exit 1; }
 }
 
-main
+main "$@"

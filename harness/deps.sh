@@ -41,7 +41,18 @@ needed()
 		echo '/usr/src/linux-source-6.12.tar.xz linux-source-6.12'
 	fi
 	if [[ $* == *check* ]]; then
-		printf '%s\n' '/usr/bin/sparse sparse' '/usr/bin/shellcheck shellcheck'
+		cat <<-'END'
+			/usr/bin/sparse			sparse
+			/usr/bin/shellcheck		shellcheck
+			/usr/bin/codespell		codespell
+			/usr/bin/clang			clang
+			/usr/bin/ld.lld			lld
+			/usr/bin/llvm-ar		llvm
+			/usr/bin/spatch			coccinelle
+			/usr/bin/sphinx-build		python3-sphinx
+			/usr/lib/python3/dist-packages/ply	python3-ply
+			/usr/lib/python3/dist-packages/git	python3-git
+		END
 	fi
 	if [[ $* == *bench* ]]; then
 		printf '%s\n' '/usr/bin/gnuplot gnuplot-nox' '/usr/bin/file file'

@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# Assemble build/linux: the base, the patches, the added files.
+# Assemble build/linux: the base, the patches, the added files, MAINTAINERS.
 #
 # The base is extracted once. Patches are popped down to the first one that is
 # new or has changed and pushed again from there; a file that comes out of this
@@ -79,7 +79,7 @@ extract()
 	copy_base "$source" "$new"
 	[[ $(sed -n 's/^VERSION = \|^PATCHLEVEL = //p' "$new/Makefile" | tr '\n' ' ') == '6 12 ' ]] ||
 		die "not Linux 6.12: $source" 'LINUX= takes a tree or a tarball of any Linux 6.12.y'
-	rm -rf "$TREE" "$APPLIED" "$SUMS" "$STATE/links"
+	rm -rf "$TREE" "$APPLIED" "$SUMS" "$STATE/links" "$STATE/MAINTAINERS"
 	mv "$new" "$TREE"
 	echo "$id" >"$STATE/base"
 	touch "$STATE/extracted"
@@ -149,7 +149,7 @@ edited()
 strays()
 {
 	find "$TREE" -path "$TREE/.pc" -prune -o -type f -newer "$STATE/extracted" \
-		-printf '%P\n' | grep -v -x -F -f <(touched; echo /) |
+		-printf '%P\n' | grep -v -x -F -f <(touched; echo /; echo MAINTAINERS) |
 		grep -v -E '\.(orig|rej|pyc)$' || true
 }
 
@@ -266,6 +266,32 @@ link_added()
 	[[ $n -eq 0 ]] || say "$n links made or removed; $(wc -l <"$was") added files"
 }
 
+# Our entries stand in MAINTAINERS after the ones that the alphabet puts before them.
+merge_maintainers()
+{
+	local base=$STATE/MAINTAINERS merged=$STATE/MAINTAINERS.new
+
+	[[ -e $base ]] || cp "$TREE/MAINTAINERS" "$base"
+	awk 'FNR == 1 { file++; held = "" }
+	     { tag = /^[A-Z]:\t/ }
+	     # A title is what stands above the first tag.
+	     file == 1 && NF { if (!tag) order[++n] = title = $0
+			       entry[title] = entry[title] $0 "\n" }
+	     file > 1 && tag && held ~ /^[^ \t]/ && !held_tag {
+		     for (i = 1; i <= n; i++) {
+			     if (file == 3 && after[order[i]] == last)
+				     printf "%s\n", entry[order[i]]
+			     if (file == 2 && held < order[i] && held > after[order[i]])
+				     after[order[i]] = held
+		     }
+		     last = held
+	     }
+	     file == 3 && FNR > 1 { print held }
+	     { held = $0; held_tag = tag }
+	     END { print held }' "$TOP/MAINTAINERS" "$base" "$base" >"$merged"
+	cmp -s "$merged" "$TREE/MAINTAINERS" || cp "$merged" "$TREE/MAINTAINERS"
+}
+
 # The topmost patch that touches file $1, the one an edit of it belongs to.
 patch_of()
 {
@@ -327,6 +353,7 @@ main()
 		extract
 		apply
 		link_added
+		merge_maintainers
 		;;
 	refresh)
 		refresh
