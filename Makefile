@@ -5,7 +5,7 @@ MAKEFLAGS += --no-print-directory
 .NOTPARALLEL:
 .SUFFIXES:
 
-export LINUX ACCEL BUILD T P PEER FORCE JOBS GUESTS CONFIG FULL
+export LINUX ACCEL BUILD T P PEER FORCE JOBS GUESTS CONFIG FULL STEP
 
 H := harness
 
@@ -26,6 +26,9 @@ help:
 #:   make check         what a reviewer's tools say: checkpatch, sparse, W=1, clang,
 #:                      coccinelle, kernel-doc, sphinx, shellcheck; STEP=NAME does one
 #:   make check-full    the same, the kernel's books and all of the kernel by clang
+#:
+#:   make series        build/series: patches for git am and a mailing list
+#:   make series-check  apply them to other bases, and build each; STEP="N N" does some
 #:
 #:   make tree          assemble build/linux: base, patches, added files
 #:   make kernel        build both kernels and the guest (build/x86_64)
@@ -92,6 +95,15 @@ test-qemu: test
 .PHONY: demo-memfd
 demo-memfd: kernel
 	@$(H)/demo.sh memfd
+
+.PHONY: series series-check
+series: tree
+	@$(H)/series.sh
+
+series-check: tree
+	@$(H)/deps.sh check
+	@$(H)/check.sh objects
+	@$(H)/series.sh check $(STEP)
 
 .PHONY: check check-full
 check check-full: tree

@@ -16,7 +16,7 @@
 shopt -s lastpipe
 
 WORK=$BUILD/check
-ALL=(shell spelling spdx style maintainers kernel-doc references documents
+ALL=(shell spelling spdx series style maintainers kernel-doc references documents
 	objects clang coccinelle)
 FULL=("${ALL[@]}" htmldocs clang-kernel)
 
@@ -121,7 +121,7 @@ check_spdx()
 	rm -rf "$repo"
 	mkdir -p "$repo"
 	cp -r "$TREE/LICENSES" "$repo"
-	(cd "$TOP" && kept | grep -v -E '\.(md|patch)$|^(COPYING|MAINTAINERS)$|\.gitignore$|^Documentation/ABI/' |
+	(cd "$TOP" && kept | grep -v -E '\.(md|patch)$|^(COPYING|MAINTAINERS)$|\.gitignore$|^(Documentation/ABI|series)/' |
 		xargs -d '\n' cp --parents -t "$repo")
 	verdict spdxcheck "$(cd "$repo" && {
 		git init -q . && git add -f . &&
@@ -142,9 +142,16 @@ checkpatch()
 check_style()
 {
 	added '\.[chS]$|Kconfig$' | each checkpatch checkpatch --file
-	for f in "$TOP"/patches/*.patch; do
-		echo "$f"
-	done | each checkpatch checkpatch --no-signoff
+}
+
+# The patches as they would be mailed.
+check_series()
+{
+	local out
+
+	out=$("$TOP/harness/series.sh" 2>&1) || { verdict series "$out"; return; }
+	verdict series ''
+	find "$BUILD/series" -name '*.patch' ! -name '0000-*' | sort | each checkpatch checkpatch
 }
 
 # Our entries must answer for every file that we add, and no line of them for
