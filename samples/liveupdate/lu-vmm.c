@@ -28,9 +28,7 @@
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
-#include <stdbool.h>
 #include <stddef.h>
-#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -65,7 +63,7 @@
 struct machine {
 	char magic[24];
 	__u64 ram_size;
-	__u64 stopped;			/* the host's TSC at that moment */
+	__u64 stopped;			/* at which TSC of the host; 0: it runs */
 	__u32 tsc_khz;
 	__u32 line_len;			/* text that lacks its newline yet */
 	char line[128];
@@ -357,10 +355,10 @@ static void returned_files(void)
 		     (intmax_t)st[MACHINE].st_size, sizeof(struct machine));
 	map_files(st[RAM].st_size);
 	if (memcmp(vmm.machine->magic, MACHINE_MAGIC, sizeof(MACHINE_MAGIC)) ||
-	    vmm.machine->ram_size != (__u64)st[RAM].st_size ||
+	    vmm.machine->ram_size != (__u64)st[RAM].st_size || !vmm.machine->stopped ||
 	    vmm.machine->line_len >= sizeof(vmm.machine->line) ||
 	    vmm.machine->msrs.head.nmsrs > ARRAY_SIZE(vmm.machine->msrs.entries))
-		errx(1, "%s: not a machine that this VMM knows", vmm.name);
+		errx(1, "%s: not a suspended machine that this VMM knows", vmm.name);
 }
 
 /* --- Running ------------------------------------------------------------- */
@@ -423,6 +421,7 @@ static void kick(int unused)
 static void start(void)
 {
 	vmm.run->immediate_exit = 0;
+	vmm.machine->stopped = 0;
 	luo_must(-pthread_create(&vmm.thread, NULL, run_vcpu, NULL), "thread");
 	vmm.running = true;
 }
