@@ -227,6 +227,7 @@ check_documents()
 		-D version=6.12 -D release=6.12 \
 		"$source" "$WORK/documents.html" 2>&1 || echo "exit status $?"; } |
 		{ grep -v -E '^Using .* theme$|dot\(1\) not found' || true; })"
+	verdict promises "$(cd "$TREE" && { "$TOP/harness/documents.py" "$TOP" 2>&1 || true; })"
 }
 
 # kbuild NAME ARGUMENT...: make in the tree $WORK/NAME.

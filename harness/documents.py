@@ -1,0 +1,74 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0
+"""What the documents promise of other files, and what is missing is printed:
+
+* Every line that the kernel says when something is refused or damaged stands in
+  the administrator's guide.
+* Every test that README.md names for a feature is there.
+
+Runs in the assembled tree; the argument is the repository."""
+
+import fnmatch
+import glob
+import re
+import sys
+
+GUIDE = "Documentation/admin-guide/liveupdate.rst"
+LIST = "tools/testing/selftests/liveupdate/qemu-tests.list"
+SOURCES = ["kernel/liveupdate/*.c", "mm/memfd_luo*.c"]
+# For developers only.
+NOT = re.compile("kunit|kho_debug")
+LITERAL = re.compile(r'"((?:[^"\\]|\\.)*)"')
+CALL = re.compile(r"\b(?:pr_(?:err|warn)\w*|luo_\w*(?:err|damaged))\s*\("
+                  r'((?:"(?:[^"\\]|\\.)*"|[^;{"])*);')
+CONVERSION = re.compile(r"%(?!%)[-#0-9.*]*(?:ll|[lzh])?(?:p[aeVKE]|\*?pE|[a-zA-Z])")
+
+
+def plain(text):
+    return re.sub(r"\s+", " ", text.replace("``", ""))
+
+
+def formats(source):
+    for call in CALL.finditer(re.sub(r"/\*.*?\*/", "", source, flags=re.S)):
+        args = call.group(1)
+        first = LITERAL.search(args)
+        # A macro or function that passes a format on has none of its own.
+        if not first or re.search(r"\bfmt\b", args):
+            continue
+        end = re.match(r'(?:\s*"(?:[^"\\]|\\.)*")+', args[first.start():])
+        text = "".join(LITERAL.findall(end.group(0)))
+        yield text.replace("\\n", "").replace('\\"', '"')
+
+
+def is_in(text, guide):
+    pieces = [p.replace("%%", "%") for p in CONVERSION.split(plain(text))]
+    return re.search(".{0,60}?".join(re.escape(p.strip()) for p in pieces), guide)
+
+
+def read(path):
+    with open(path, encoding="utf-8") as f:
+        return f.read()
+
+
+def check_messages():
+    guide = plain(read(GUIDE))
+    for path in sorted(p for s in SOURCES for p in glob.glob(s) if not NOT.search(p)):
+        for text in formats(read(path)):
+            if not is_in(text, guide):
+                yield f"{path}: not in {GUIDE}: {text}"
+
+
+def check_tests(repository):
+    tests = [line.split()[0] for line in read(LIST).splitlines() if re.match(r"\w", line)]
+    targets = re.findall(r"^#:   make (\S+)", read(f"{repository}/Makefile"), flags=re.M)
+    # The cells of a table that hold nothing but names.
+    for cell in re.findall(r"\|((?: `[^`|]*`)+) \|$", read(f"{repository}/README.md"), flags=re.M):
+        for name in re.findall(r"`([^`]*)`", cell):
+            known = targets if name.startswith("make ") else tests
+            if not fnmatch.filter(known, name.removeprefix("make ")):
+                yield f"README.md: no such test: {name}"
+
+
+problems = [*check_messages(), *check_tests(sys.argv[1])]
+print(*problems, sep="\n", end="\n" if problems else "")
+sys.exit(bool(problems))
