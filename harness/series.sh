@@ -99,11 +99,10 @@ check_tree()
 {
 	step 'import the base, apply the series'
 	rm -rf "$WORK/linux"
-	mkdir -p "$WORK/linux"
-	rsync -a --no-links --exclude=/.pc "$TREE/" "$WORK/linux/"
-	# Links of the base.
-	(cd "$TREE" && find . -path ./.pc -prune -o -type l ! -lname "$TOP/*" -print) |
-		(cd "$TREE" && xargs -r -d '\n' cp -d --parents -t "$WORK/linux")
+	# The same files under other names: git and tar replace, they do not rewrite.
+	cp -al "$TREE" "$WORK/linux"
+	rm -rf "$WORK/linux/.pc"
+	find "$WORK/linux" -type l -lname "$TOP/*" -delete
 	sgit "$REPO" archive base | tar -x -C "$WORK/linux"
 	sgit "$WORK/linux" init -q
 	changed | (cd "$WORK/linux" && xargs -d '\n' git add -f)

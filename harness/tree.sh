@@ -150,7 +150,7 @@ strays()
 {
 	find "$TREE" -path "$TREE/.pc" -prune -o -type f -newer "$STATE/extracted" \
 		-printf '%P\n' | grep -v -x -F -f <(touched; echo /; echo MAINTAINERS) |
-		grep -v -E '\.(orig|rej|pyc)$' || true
+		grep -v -E '^\.checkpatch-|\.(orig|rej|pyc)$' || true
 }
 
 # Copy the files that are about to be popped and pushed, with their times.
