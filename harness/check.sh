@@ -108,7 +108,7 @@ check_spelling()
 	rm -rf "$dir"
 	mkdir -p "$dir"
 	(cd "$TOP" && kept | xargs -d '\n' cp --parents -t "$dir")
-	sed -i '/^[- ]/d' "$dir"/patches/*.patch
+	sed -i '/^[-@ ]/d' "$dir"/patches/*.patch
 	verdict codespell "$(cd "$dir" && { codespell . 2>&1 || true; })"
 }
 
