@@ -43,7 +43,8 @@ static inline unsigned long
 kho_free_around(unsigned long start_pfn, unsigned long end_pfn,
 		kho_free_run_t free_run)
 {
-	free_run(start_pfn, end_pfn);
+	if (free_run && start_pfn < end_pfn)
+		free_run(start_pfn, end_pfn);
 	return end_pfn - start_pfn;
 }
 

@@ -191,44 +191,90 @@ static int __init kho_verify_node(struct kho_map_walk *walk, phys_addr_t phys)
 	return 0;
 }
 
-static bool __init kho_verify_run(u64 first, u64 last)
-{
-	unsigned int order = kho_key_order(first);
-	unsigned long pfn, nr = last - first + 1;
+/* A bitmap of the map: what its bits stand for. */
+struct kho_leaf {
+	const unsigned long *bits;
+	unsigned long start;	/* page of the first bit */
+	unsigned long end;	/* page behind the last one */
+	unsigned int order;
+};
 
-	/* Bounded before it is shifted: the key may be anything. */
-	if (order >= ilog2(max_pfn) + 1)
+/* Whether the map has nothing between two pages, and a line if it has. */
+static bool __init kho_verify_none(const struct kho_leaf *leaf,
+				   unsigned long start, unsigned long end,
+				   const char *what)
+{
+	unsigned long bit, last;
+	phys_addr_t phys;
+
+	start = max(start, leaf->start);
+	end = min(end, leaf->end);
+	if (start >= end)
+		return true;
+
+	last = (end - 1 - leaf->start) >> leaf->order;
+	bit = find_next_bit(leaf->bits, last + 1,
+			    (start - leaf->start) >> leaf->order);
+	if (bit > last)
+		return true;
+
+	phys = PFN_PHYS(leaf->start + (bit << leaf->order));
+	kho_give_up("page map has order %u at %pa, expected RAM, found %s",
+		    leaf->order, &phys, what);
+	return false;
+}
+
+/*
+ * What must not be preserved are a few ranges, what is may be every second page:
+ * look at the ranges, not at the pages.
+ */
+static bool __init kho_verify_ranges(const struct kho_leaf *leaf)
+{
+	unsigned long start, end, hole = 0;
+	phys_addr_t from, to;
+	u64 i;
+	int n;
+
+	for_each_mem_pfn_range(n, MAX_NUMNODES, &start, &end, NULL) {
+		if (!kho_verify_none(leaf, hole, start, "none"))
+			return false;
+		hole = end;
+	}
+	if (!kho_verify_none(leaf, hole, ULONG_MAX, "none"))
 		return false;
-	pfn = kho_key_pfn(first);
-	if (pfn >= max_pfn || nr > (max_pfn - pfn) >> order)
-		return false;
-	return kho_may_hold(PFN_PHYS(pfn), PFN_PHYS(nr << order));
+
+	for (n = 0; n < kho_scratch_cnt; n++) {
+		start = PHYS_PFN(kho_scratch[n].addr);
+		end = start + PHYS_PFN(kho_scratch[n].size);
+		if (!kho_verify_none(leaf, start, end, "scratch"))
+			return false;
+	}
+	for_each_reserved_mem_range(i, &from, &to)
+		if (!kho_verify_none(leaf, PFN_DOWN(from), PFN_UP(to),
+				     "memory in use"))
+			return false;
+	return true;
 }
 
 static int __init kho_verify_leaf(struct kho_map_walk *walk, u64 key,
 				  const unsigned long *bits)
 {
-	unsigned long first, end, last;
+	struct kho_leaf leaf = { .bits = bits };
 
-	first = find_first_bit(bits, KHO_MAP_LEAF_BITS);
-	if (first == KHO_MAP_LEAF_BITS)
-		return 0;
-	last = find_last_bit(bits, KHO_MAP_LEAF_BITS);
+	/* In the first bitmap are orders for which there is no memory. */
+	if (!key) {
+		unsigned long bit = find_first_bit(bits, KHO_MAP_LEAF_BITS);
 
-	/* Nearly always all that there is lies in one area of RAM. */
-	if (key && kho_verify_run(key + first, key + last))
-		return 0;
-
-	while (first < KHO_MAP_LEAF_BITS) {
-		end = find_next_zero_bit(bits, KHO_MAP_LEAF_BITS, first);
-		if (!key || !kho_verify_run(key + first, key + end - 1)) {
-			kho_give_up("page map has key %#llx, expected RAM outside of scratch",
-				    key + first);
-			return -EBADMSG;
-		}
-		first = find_next_bit(bits, KHO_MAP_LEAF_BITS, end);
+		if (bit == KHO_MAP_LEAF_BITS)
+			return 0;
+		kho_give_up("page map has key %#lx, expected none so low", bit);
+		return -EBADMSG;
 	}
-	return 0;
+
+	leaf.order = kho_key_order(key);
+	leaf.start = kho_key_pfn(key);
+	leaf.end = leaf.start + (KHO_MAP_LEAF_BITS << leaf.order);
+	return kho_verify_ranges(&leaf) ? 0 : -EBADMSG;
 }
 
 /*
@@ -336,20 +382,28 @@ static bool __init kho_area_is_empty(phys_addr_t start, phys_addr_t size)
 	return find_next_bit(kho_blocks, end, block) >= end;
 }
 
-/* Areas that lie in an empty one of @within bytes are open already. */
+/*
+ * Areas that lie in an empty one of @within bytes are open already. At most
+ * @max runs of areas are opened: each may be a region more to memblock.
+ */
 static void __init kho_open_areas(phys_addr_t size, phys_addr_t within,
 				  unsigned int max)
 {
-	phys_addr_t end = PFN_PHYS(max_pfn), start;
+	phys_addr_t end = PFN_PHYS(max_pfn), start, run = 0;
 
 	for (start = 0; start < end && max; start += size) {
-		if (!kho_area_is_empty(start, size) ||
-		    (within && kho_area_is_empty(round_down(start, within),
-						 within)))
+		if (kho_area_is_empty(start, size) &&
+		    !(within && kho_area_is_empty(round_down(start, within),
+						  within)))
 			continue;
-		memblock_mark_kho_open(start, size);
-		max--;
+		if (run < start) {
+			memblock_mark_kho_open(run, start - run);
+			max--;
+		}
+		run = start + size;
 	}
+	if (run < end && max)
+		memblock_mark_kho_open(run, end - run);
 }
 
 /*
@@ -520,28 +574,59 @@ static void kho_block_mask(unsigned long pfn, unsigned long *mask)
 	}
 }
 
+/*
+ * Free what lies between the pages of @mask, from @run on; @mask begins at @pfn.
+ * Returns the first page that is not dealt with. As this is what the boot does
+ * for every run of free memory, bits are looked at a word at a time.
+ */
+static __always_inline unsigned long
+kho_free_between(const unsigned long *mask, unsigned long pfn,
+		 unsigned long end_pfn, unsigned long run,
+		 kho_free_run_t free_run)
+{
+	for (; pfn < end_pfn; pfn += BITS_PER_LONG) {
+		unsigned long bits = *mask++;
+
+		while (bits) {
+			unsigned int first = __ffs(bits), nr = BITS_PER_LONG;
+
+			/* Pages from there on that are preserved, too. */
+			if (~(bits >> first))
+				nr = ffz(bits >> first);
+			bits &= first + nr < BITS_PER_LONG ?
+				~0UL << (first + nr) : 0;
+
+			if (pfn + first >= end_pfn)
+				return run;
+			if (pfn + first > run)
+				free_run(run, pfn + first);
+			run = min(pfn + first + nr, end_pfn);
+		}
+	}
+	return run;
+}
+
 /**
  * kho_free_around - free a range of pages, but for those that are preserved
  * @start_pfn: first page
  * @end_pfn:   page after the last
  * @free_run:  called for every run of pages in which nothing is preserved, as
- *             long as they are, in ascending order
+ *             long as they are, in ascending order; %NULL to count only
  *
  * Context: boot; from the first initcall on nothing in the range can be
  * preserved, and all of it is freed. May run on several CPUs for different
  * ranges.
- * Return: the number of pages freed.
+ * Return: the number of pages freed, or counted.
  */
 unsigned long __meminit kho_free_around(unsigned long start_pfn,
 					unsigned long end_pfn,
 					kho_free_run_t free_run)
 {
 	DECLARE_BITMAP(mask, KHO_BLOCK_PAGES);
-	unsigned long run = start_pfn, pfn = start_pfn;
-	unsigned long nr = end_pfn - start_pfn, kept = 0;
+	unsigned long run = start_pfn, pfn = start_pfn, kept = 0;
 
 	while (kho_blocks && pfn < end_pfn) {
-		unsigned long block, base, bit, end;
+		unsigned long block, base, end;
 
 		block = find_next_bit(kho_blocks, kho_nr_blocks,
 				      pfn / KHO_BLOCK_PAGES);
@@ -552,23 +637,18 @@ unsigned long __meminit kho_free_around(unsigned long start_pfn,
 		pfn = max(pfn, base);
 		end = min(end_pfn - base, KHO_BLOCK_PAGES);
 		kho_block_mask(base, mask);
-
-		bit = find_next_bit(mask, end, pfn - base);
-		while (bit < end) {
-			unsigned long next = find_next_zero_bit(mask, end, bit);
-
-			if (base + bit > run)
-				free_run(run, base + bit);
-			run = base + next;
-			kept += next - bit;
-			bit = find_next_bit(mask, end, next);
-		}
+		bitmap_clear(mask, 0, pfn - base);
+		kept += bitmap_weight(mask, end);
 		pfn = base + end;
+		if (!free_run)
+			continue;
+
+		run = kho_free_between(mask, base, base + end, run, free_run);
 	}
-	if (run < end_pfn)
+	if (free_run && run < end_pfn)
 		free_run(run, end_pfn);
 
-	return nr - kept;
+	return end_pfn - start_pfn - kept;
 }
 
 static unsigned long __init kho_kept_pages(void)
