@@ -244,6 +244,7 @@ struct kho_test_area {
 	struct kho_vmalloc desc;
 	struct kho_vmalloc_chunk *chunk;
 	struct kho_vmalloc_chunk *last;
+	u64 *sum;
 };
 
 static void kho_test_preserve_area(struct kunit *test, struct kho_test_area *a)
@@ -255,6 +256,7 @@ static void kho_test_preserve_area(struct kunit *test, struct kho_test_area *a)
 	KUNIT_ASSERT_TRUE(test, kho_vmalloc_valid(&a->desc));
 	a->chunk = phys_to_virt(a->desc.first);
 	a->last = phys_to_virt(a->chunk->next);
+	a->sum = &a->last->phys[4];
 }
 
 /* The damage was undone. */
@@ -283,6 +285,7 @@ static void kho_vmalloc_test_describes(struct kunit *test)
 				PFN_PHYS(vmalloc_to_pfn(a.mem + i * PAGE_SIZE)));
 	KUNIT_EXPECT_EQ(test, a.last->phys[3], 0);
 	KUNIT_EXPECT_EQ(test, a.last->next, 0);
+	KUNIT_EXPECT_EQ(test, *a.sum >> 32, KHO_VMALLOC_SUM >> 32);
 	kho_test_unpreserve_area(test, &a);
 }
 
@@ -379,12 +382,17 @@ static void kho_expect_bad_word(struct kunit *test,
 	*word = good;
 }
 
+/* Without a checksum, as other kernels leave a list. */
 static void kho_vmalloc_test_bad_chunk(struct kunit *test)
 {
 	phys_addr_t other = kho_test_other_page(test);
 	struct kho_test_area a;
+	u64 sum;
 
 	kho_test_preserve_area(test, &a);
+	sum = *a.sum;
+	*a.sum = 0;
+	KUNIT_ASSERT_TRUE(test, kho_vmalloc_valid(&a.desc));
 
 	/* Circles, and pages that are no chunks. */
 	kho_expect_bad_word(test, &a.desc, &a.chunk->next, a.desc.first);
@@ -406,6 +414,37 @@ static void kho_vmalloc_test_bad_chunk(struct kunit *test)
 	kho_expect_bad_word(test, &a.desc, &a.last->phys[3],
 			    a.last->phys[2]);
 
+	/* Pages that are named twice. */
+	kho_expect_bad_word(test, &a.desc, &a.last->phys[2],
+			    a.last->phys[1]);
+	kho_expect_bad_word(test, &a.desc, &a.last->phys[2],
+			    a.chunk->phys[7]);
+	kho_expect_bad_word(test, &a.desc, &a.last->phys[2], a.desc.first);
+	kho_expect_bad_word(test, &a.desc, &a.chunk->phys[0], a.chunk->next);
+
+	*a.sum = sum;
+	kho_test_unpreserve_area(test, &a);
+}
+
+/* Any byte of the list is wrong, up to that of the checksum itself. */
+static void kho_vmalloc_test_sum(struct kunit *test)
+{
+	struct kho_test_area a;
+	u8 *byte;
+
+	kho_test_preserve_area(test, &a);
+	for (byte = (u8 *)a.last; byte < (u8 *)(a.sum + 1); byte++) {
+		*byte ^= 0xff;
+		KUNIT_EXPECT_FALSE_MSG(test, kho_vmalloc_valid(&a.desc),
+				       "byte %tu", byte - (u8 *)a.last);
+		*byte ^= 0xff;
+	}
+	kho_expect_bad_word(test, &a.desc, &a.chunk->phys[1],
+			    a.chunk->phys[2]);
+	/* Right addresses at the wrong places. */
+	swap(a.chunk->phys[1], a.chunk->phys[2]);
+	KUNIT_EXPECT_FALSE(test, kho_vmalloc_valid(&a.desc));
+	swap(a.chunk->phys[1], a.chunk->phys[2]);
 	kho_test_unpreserve_area(test, &a);
 }
 
@@ -416,6 +455,7 @@ static struct kunit_case kho_vmalloc_cases[] = {
 	KUNIT_CASE(kho_vmalloc_test_not_vmalloc),
 	KUNIT_CASE(kho_vmalloc_test_bad_descriptor),
 	KUNIT_CASE(kho_vmalloc_test_bad_chunk),
+	KUNIT_CASE(kho_vmalloc_test_sum),
 	{}
 };
 

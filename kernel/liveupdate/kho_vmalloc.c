@@ -10,15 +10,20 @@
  * into a list of pages of their own. The next kernel maps the pages at another
  * address; what the area holds must not point into itself. A restored area is
  * freed with vfree() and can be preserved again.
+ *
+ * The list has a checksum behind its end, where a reader that knows of none
+ * does not look: an address that is wrong may well be one of a preserved page,
+ * but of somebody else's.
  */
 
 #define pr_fmt(fmt) "KHO: " fmt
 
-#include <kunit/visibility.h>
+#include <linux/crc32.h>
 #include <linux/export.h>
 #include <linux/io.h>
 #include <linux/mm.h>
 #include <linux/slab.h>
+#include <linux/sort.h>
 #include <linux/vmalloc.h>
 
 #include "kho_internal.h"
@@ -51,6 +56,22 @@ static unsigned int kho_chunk_nr(const struct kho_vmalloc_chunk *chunk)
 	return nr;
 }
 
+/* Place of the checksum: behind the zero that ends the last chunk. */
+static u64 *kho_chunk_sum(struct kho_vmalloc_chunk *chunk)
+{
+	return &chunk->phys[kho_chunk_nr(chunk) + 1];
+}
+
+static u64 kho_chunks_sum(struct kho_vmalloc_chunk *chunk)
+{
+	u32 crc = ~0;
+
+	for (; chunk; chunk = kho_chunk_next(chunk))
+		crc = __crc32c_le(crc, (u8 *)chunk, chunk->next ? PAGE_SIZE :
+				  (u8 *)kho_chunk_sum(chunk) - (u8 *)chunk);
+	return KHO_VMALLOC_SUM | crc;
+}
+
 static void kho_unpreserve_chunks(struct kho_vmalloc_chunk *chunk,
 				  unsigned int order)
 {
@@ -68,6 +89,21 @@ static void kho_unpreserve_chunks(struct kho_vmalloc_chunk *chunk,
 	}
 }
 
+/* A chunk behind @last, or the first. */
+static struct kho_vmalloc_chunk *kho_add_chunk(struct kho_vmalloc_chunk *last,
+					       struct kho_vmalloc_chunk **first)
+{
+	struct kho_vmalloc_chunk *chunk = kho_alloc_preserve(sizeof(*chunk));
+
+	if (IS_ERR(chunk))
+		return chunk;
+	if (last)
+		last->next = virt_to_phys(chunk);
+	else
+		*first = chunk;
+	return chunk;
+}
+
 static int kho_preserve_area(const struct vm_struct *vm, unsigned int order,
 			     struct kho_vmalloc_chunk **first)
 {
@@ -77,16 +113,9 @@ static int kho_preserve_area(const struct vm_struct *vm, unsigned int order,
 
 	for (i = 0; i < vm->nr_pages; i += 1U << order) {
 		if (used == KHO_VMALLOC_CHUNK_ENTRIES) {
-			struct kho_vmalloc_chunk *new;
-
-			new = kho_alloc_preserve(sizeof(*new));
-			if (IS_ERR(new))
-				return PTR_ERR(new);
-			if (chunk)
-				chunk->next = virt_to_phys(new);
-			else
-				*first = new;
-			chunk = new;
+			chunk = kho_add_chunk(chunk, first);
+			if (IS_ERR(chunk))
+				return PTR_ERR(chunk);
 			used = 0;
 		}
 		err = kho_preserve_pages(vm->pages[i], 1UL << order);
@@ -94,6 +123,12 @@ static int kho_preserve_area(const struct vm_struct *vm, unsigned int order,
 			return err;
 		chunk->phys[used++] = page_to_phys(vm->pages[i]);
 	}
+	if (used > KHO_VMALLOC_CHUNK_ENTRIES - 2) {
+		chunk = kho_add_chunk(chunk, first);
+		if (IS_ERR(chunk))
+			return PTR_ERR(chunk);
+	}
+	*kho_chunk_sum(chunk) = kho_chunks_sum(*first);
 	return 0;
 }
 
@@ -155,41 +190,109 @@ void kho_unpreserve_vmalloc(struct kho_vmalloc *preservation)
 }
 EXPORT_SYMBOL_GPL(kho_unpreserve_vmalloc);
 
+/* A block that an area consists of, or (order 0) a chunk that lists them. */
+struct kho_vmalloc_block {
+	unsigned long pfn;
+	unsigned int order;
+};
+
 /*
- * Check a descriptor from the previous kernel against the page map, as far as
- * it can be followed. Nothing has been restored when this fails.
+ * Follow a descriptor from the previous kernel through the page map, as far as
+ * it goes, and note what it names unless @blocks is %NULL. Returns how much
+ * that is, or -EBADMSG.
  */
-VISIBLE_IF_KUNIT bool kho_vmalloc_valid(const struct kho_vmalloc *desc)
+static long kho_vmalloc_follow(const struct kho_vmalloc *desc,
+			       struct kho_vmalloc_block *blocks)
 {
-	u64 phys = desc->first;
 	unsigned long left = desc->total_pages;
+	struct kho_vmalloc_chunk *chunk;
+	unsigned int used, i;
+	u64 phys, sum = 0;
+	long nr = 0;
 
-	if (!left || desc->order > MAX_PAGE_ORDER ||
-	    !IS_ALIGNED(left, 1UL << desc->order) ||
-	    (desc->flags & ~(KHO_VMALLOC_ALLOC | KHO_VMALLOC_HUGE_VMAP)))
-		return false;
-
-	/* Every chunk accounts for pages, so a circle ends, too. */
-	while (left) {
-		struct kho_vmalloc_chunk *chunk;
-		unsigned int used, i;
-
+	/* Every chunk but the last accounts for pages, so a circle ends, too. */
+	for (phys = desc->first; phys; phys = chunk->next) {
 		if (!kho_is_preserved(phys, 0))
-			return false;
+			return -EBADMSG;
+		if (blocks)
+			blocks[nr] = (struct kho_vmalloc_block) {
+				.pfn = PHYS_PFN(phys),
+			};
+		nr++;
 		chunk = phys_to_virt(phys);
 		used = kho_chunk_nr(chunk);
+		if (!used && (left || chunk->next))
+			return -EBADMSG;
 		for (i = 0; i < used; i++) {
 			if (!left || !kho_is_preserved(chunk->phys[i],
 						       desc->order))
-				return false;
+				return -EBADMSG;
 			left -= 1UL << desc->order;
+			if (blocks)
+				blocks[nr] = (struct kho_vmalloc_block) {
+					.pfn = PHYS_PFN(chunk->phys[i]),
+					.order = desc->order,
+				};
+			nr++;
 		}
-		if (!used)
-			return false;
-		phys = chunk->next;
+		/* Not every kernel leaves a checksum. */
+		if (!chunk->next && used <= KHO_VMALLOC_CHUNK_ENTRIES - 2)
+			sum = *kho_chunk_sum(chunk);
 	}
-	return !phys;
+	if (left || !nr ||
+	    (sum && sum != kho_chunks_sum(phys_to_virt(desc->first))))
+		return -EBADMSG;
+	return nr;
 }
+
+static int kho_vmalloc_cmp(const void *a, const void *b)
+{
+	const struct kho_vmalloc_block *x = a, *y = b;
+
+	return x->pfn < y->pfn ? -1 : x->pfn > y->pfn;
+}
+
+/* What is restored twice would be restored from under its first owner. */
+static int kho_vmalloc_distinct(const struct kho_vmalloc *desc, long nr)
+{
+	struct kho_vmalloc_block *blocks;
+	int err = 0;
+	long i;
+
+	blocks = kvmalloc_array(nr, sizeof(*blocks), GFP_KERNEL);
+	if (!blocks)
+		return -ENOMEM;
+	kho_vmalloc_follow(desc, blocks);
+	sort(blocks, nr, sizeof(*blocks), kho_vmalloc_cmp, NULL);
+	for (i = 1; i < nr; i++)
+		if (blocks[i].pfn < blocks[i - 1].pfn +
+				    (1UL << blocks[i - 1].order))
+			err = -EBADMSG;
+	kvfree(blocks);
+	return err;
+}
+
+/* Nothing has been restored when this fails: -EBADMSG, -ENOMEM. */
+static int kho_vmalloc_check(const struct kho_vmalloc *desc)
+{
+	unsigned long total = desc->total_pages;
+	long nr;
+
+	if (!total || total > max_pfn || desc->order > MAX_PAGE_ORDER ||
+	    !IS_ALIGNED(total, 1UL << desc->order) ||
+	    (desc->flags & ~(KHO_VMALLOC_ALLOC | KHO_VMALLOC_HUGE_VMAP)))
+		return -EBADMSG;
+
+	nr = kho_vmalloc_follow(desc, NULL);
+	return nr < 0 ? nr : kho_vmalloc_distinct(desc, nr);
+}
+
+#if IS_ENABLED(CONFIG_KUNIT)
+bool kho_vmalloc_valid(const struct kho_vmalloc *desc)
+{
+	return !kho_vmalloc_check(desc);
+}
+#endif
 
 /* Returns whether all pages are there; what is not leaves a NULL. */
 static bool kho_restore_area(const struct kho_vmalloc *desc,
@@ -231,12 +334,14 @@ void *kho_restore_vmalloc(const struct kho_vmalloc *preservation)
 	unsigned int i, nr = preservation->total_pages;
 	struct page **pages;
 	void *addr = NULL;
+	int err;
 
-	if (!kho_vmalloc_valid(preservation)) {
+	err = kho_vmalloc_check(preservation);
+	if (err == -EBADMSG)
 		pr_err("vmalloc descriptor at %#llx, %u pages of order %u, does not fit what is preserved\n",
 		       preservation->first, nr, preservation->order);
+	if (err)
 		return NULL;
-	}
 	pages = kvmalloc_array(nr, sizeof(*pages), GFP_KERNEL);
 	if (!pages)
 		return NULL;

@@ -88,6 +88,13 @@ struct kho_vmalloc_chunk {
 };
 
 /*
+ * Behind the zero that ends the last chunk: this bit, and __crc32c_le(~0) of all
+ * chunks up to there. The last chunk has room for it, and no addresses if need
+ * be. 0 there: written by a kernel that leaves no checksum.
+ */
+#define KHO_VMALLOC_SUM			(1ULL << 32)
+
+/*
  * A page of a chain: entries of one fixed size behind this header. @crc32c is
  * __crc32c_le(~0) of the header with this field as 0 and of the entries in
  * use.
