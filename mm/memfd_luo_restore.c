@@ -406,7 +406,7 @@ static void memfd_luo_seal(struct file *file, unsigned int seals)
 static void memfd_luo_free_ser(struct memfd_luo_ser *ser)
 {
 	if (ser->words)
-		kho_chain_restore_free(ser->words);
+		kho_chain_restore_free(ser->words, sizeof(u64));
 	kho_restore_free(ser);
 }
 

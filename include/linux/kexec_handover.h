@@ -105,7 +105,7 @@ u64 kho_chain_seal(struct kho_chain *chain);
 void kho_chain_destroy(struct kho_chain *chain);
 void kho_chain_open(struct kho_chain_reader *reader, u64 first, u32 entry_size);
 const void *kho_chain_read(struct kho_chain_reader *reader, u32 *nr);
-void kho_chain_restore_free(u64 first);
+void kho_chain_restore_free(u64 first, u32 entry_size);
 
 #else /* CONFIG_KEXEC_HANDOVER */
 

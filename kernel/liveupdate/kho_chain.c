@@ -407,19 +407,26 @@ EXPORT_SYMBOL_GPL(kho_chain_read);
 
 /**
  * kho_chain_restore_free - free a chain of the previous kernel
- * @first: address of its first page, 0 for an empty chain
+ * @first:      address of its first page, 0 for an empty chain
+ * @entry_size: bytes of an entry
  *
- * Ends at a page that is not preserved: a damaged chain is freed as far as it
- * can be followed.
+ * Each page is checked before it is freed and its successor looked up: of two
+ * chains that meet, against all rules, the second ends where the first one was.
+ * A damaged chain is freed as far as it can be followed.
  *
  * Context: may sleep.
  */
-void kho_chain_restore_free(u64 first)
+void kho_chain_restore_free(u64 first, u32 entry_size)
 {
-	while (first && kho_is_preserved(first, 0)) {
-		struct kho_chain_page *page = phys_to_virt(first);
+	struct kho_chain_reader reader;
+	u32 nr;
 
-		first = page->next;
+	kho_chain_open(&reader, first, entry_size);
+	while (reader.next && kho_is_preserved(reader.next, 0)) {
+		void *page = phys_to_virt(reader.next);
+
+		if (IS_ERR(kho_chain_read(&reader, &nr)))
+			break;
 		kho_restore_free(page);
 	}
 }

@@ -762,7 +762,8 @@ void __init luo_sessions_free_lists(void)
 	struct luo_session *session;
 
 	list_for_each_entry(session, &luo_incoming.list, list) {
-		kho_chain_restore_free(session->came_in);
+		kho_chain_restore_free(session->came_in,
+				       sizeof(struct luo_file_ser));
 		session->came_in = 0;
 	}
 }

@@ -642,8 +642,8 @@ static int __init luo_wire_read(void)
 		return 0;
 
 	luo_sessions_free_lists();
-	kho_chain_restore_free(sessions);
-	kho_chain_restore_free(flbs);
+	kho_chain_restore_free(sessions, sizeof(struct luo_session_ser));
+	kho_chain_restore_free(flbs, sizeof(struct luo_flb_ser));
 	kho_restore_free((void *)fdt);
 	return 0;
 }
