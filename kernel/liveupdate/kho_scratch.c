@@ -37,6 +37,9 @@
 /* By how much the next boot may need more than this one, default. */
 #define KHO_SCRATCH_SCALE	200
 
+/* Where memory is in pieces, so is scratch; the next image has to fit one. */
+#define KHO_SCRATCH_PIECE	SZ_32M
+
 /* The areas: aligned to page blocks, without overlap. Fixed after boot. */
 struct kho_scratch kho_scratch[KHO_SCRATCH_MAX] __ro_after_init;
 unsigned int kho_scratch_cnt __ro_after_init;
@@ -223,8 +226,8 @@ static void __init kho_add_huge_pages(struct kho_range *range)
 static inline void kho_add_huge_pages(struct kho_range *range) { }
 #endif
 
-/* What the next boot needs of a range, by what this one took. */
-static phys_addr_t __init kho_boot_needs(phys_addr_t start, phys_addr_t end)
+/* What this boot took of a range for itself. */
+static phys_addr_t __init kho_boot_took(phys_addr_t start, phys_addr_t end)
 {
 	phys_addr_t size = kho_boot_size(start, end);
 	struct kho_range pools = { .start = start, .end = end };
@@ -240,30 +243,42 @@ static phys_addr_t __init kho_boot_needs(phys_addr_t start, phys_addr_t end)
 						crashk_low_res.end + 1,
 						start, end);
 #endif
-	size -= min(size, pools.found);
-	return size * kho_scratch_arg.percent / 100;
+	return size - min(size, pools.found);
 }
 
+/* What the next boot needs of it. */
+static phys_addr_t __init kho_boot_needs(phys_addr_t start, phys_addr_t end)
+{
+	return kho_boot_took(start, end) * kho_scratch_arg.percent / 100;
+}
+
+/* In one area if there is one, or else in as few as it takes. */
 static bool __init kho_scratch_add(phys_addr_t size, phys_addr_t end, int nid,
 				   const char *what)
 {
-	struct kho_scratch *area = &kho_scratch[kho_scratch_cnt];
-	phys_addr_t addr;
+	phys_addr_t left = ALIGN(size, CMA_MIN_ALIGNMENT_BYTES), addr;
+	phys_addr_t piece = left;
 
-	size = ALIGN(size, CMA_MIN_ALIGNMENT_BYTES);
-	if (!size || kho_scratch_cnt == KHO_SCRATCH_MAX)
-		return true;
-
-	addr = memblock_alloc_range_nid(size, CMA_MIN_ALIGNMENT_BYTES, SZ_16M,
-					end, nid, numa_valid_node(nid));
-	if (!addr) {
-		pr_err("cannot find %llu MiB of %s memory for scratch\n",
-		       (u64)size >> 20, what);
-		return false;
+	while (left && kho_scratch_cnt < KHO_SCRATCH_MAX) {
+		piece = min(piece, left);
+		addr = memblock_alloc_range_nid(piece, CMA_MIN_ALIGNMENT_BYTES,
+						SZ_16M, end, nid,
+						numa_valid_node(nid));
+		if (addr) {
+			kho_scratch[kho_scratch_cnt++] = (struct kho_scratch) {
+				.addr = addr,
+				.size = piece,
+			};
+			left -= piece;
+			continue;
+		}
+		piece = ALIGN(piece / 2, CMA_MIN_ALIGNMENT_BYTES);
+		if (piece < KHO_SCRATCH_PIECE) {
+			pr_warn("cannot find %llu MiB of %s memory for scratch\n",
+				(u64)size >> 20, what);
+			return false;
+		}
 	}
-	area->addr = addr;
-	area->size = size;
-	kho_scratch_cnt++;
 	return true;
 }
 
@@ -306,6 +321,33 @@ static void __init kho_scratch_unreserve(void)
 				   kho_scratch[i].size);
 }
 
+/* The sizes that kho_scratch= asks for, if they can work. */
+static bool __init kho_scratch_add_given(void)
+{
+	phys_addr_t took = kho_boot_took(0, PHYS_ADDR_MAX);
+	phys_addr_t most = memblock_phys_mem_size();
+	struct kho_scratch_arg *arg = &kho_scratch_arg;
+	phys_addr_t size;
+
+	/* None larger than memory, or the sum might overflow. */
+	size = min(arg->low, most) + min(arg->global, most) +
+	       min(arg->pernode, most) * num_node_state(N_MEMORY);
+	if (size < took) {
+		pr_warn("kho_scratch= asks for %llu MiB, but this boot took %llu MiB; using %u%% of that\n",
+			(u64)size >> 20, (u64)took >> 20, arg->percent);
+		return false;
+	}
+	if (size < most &&
+	    kho_scratch_add_all(arg->low, arg->global, arg->pernode))
+		return true;
+
+	kho_scratch_unreserve();
+	kho_scratch_cnt = 0;
+	pr_warn("kho_scratch= asks for more than there is; using %u%% of what this boot took\n",
+		arg->percent);
+	return false;
+}
+
 /**
  * kho_scratch_reserve - choose the areas on a cold boot
  *
@@ -317,13 +359,11 @@ bool __init kho_scratch_reserve(void)
 {
 	phys_addr_t total = 0;
 	unsigned int i;
-	bool ok;
+	bool ok = false;
 
 	if (kho_scratch_arg.given)
-		ok = kho_scratch_add_all(kho_scratch_arg.low,
-					 kho_scratch_arg.global,
-					 kho_scratch_arg.pernode);
-	else
+		ok = kho_scratch_add_given();
+	if (!ok)
 		ok = kho_scratch_add_default();
 	kho_scratch_unreserve();
 
