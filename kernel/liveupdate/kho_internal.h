@@ -118,6 +118,12 @@ static inline unsigned long kho_key_pfn(u64 key)
 
 /* kho_pages.c */
 void kho_pages_ready(bool ready);
+bool kho_pages_intact(void);
+
+#if IS_ENABLED(CONFIG_KUNIT)
+bool kho_has_poison(void);
+bool kho_is_poison(unsigned long pfn);
+#endif
 
 /* kho_scratch.c */
 /* Most areas: enough for one on each node of the largest machines. */

@@ -291,16 +291,18 @@ static bool kho_image_fits(const struct kimage *image)
  * @image: the image
  *
  * Context: with the kexec lock.
- * Return: 0, or -EOPNOTSUPP if there is state that it cannot take; a line in
- * the log says why, and what to do.
+ * Return: 0; -EOPNOTSUPP if there is state that it cannot take; -EHWPOISON if
+ * some of that is lost, and the image would not know. A line in the log says
+ * why, and what to do.
  */
 int kho_kexec_check(const struct kimage *image)
 {
 	if (image->type != KEXEC_TYPE_DEFAULT ||
-	    (!atomic_read(&kho_holders) && !kho_carries_state()) ||
-	    kho_image_fits(image))
+	    (!atomic_read(&kho_holders) && !kho_carries_state()))
 		return 0;
-	return -EOPNOTSUPP;
+	if (!kho_image_fits(image))
+		return -EOPNOTSUPP;
+	return kho_pages_intact() ? 0 : -EHWPOISON;
 }
 
 /**

@@ -218,11 +218,51 @@ static void kho_pages_test_debug(struct kunit *test)
 }
 #endif
 
+static unsigned long kho_test_poison;
+
+static bool kho_test_has_poison(void)
+{
+	return true;
+}
+
+static bool kho_test_is_poison(unsigned long pfn)
+{
+	return pfn == kho_test_poison;
+}
+
+/* A page gets a memory error before it is preserved, or after. */
+static void kho_pages_test_poison(struct kunit *test)
+{
+	struct folio *folio = folio_alloc(GFP_KERNEL, 3);
+
+	KUNIT_ASSERT_NOT_NULL(test, folio);
+	kho_test_poison = folio_pfn(folio) + 5;
+	kunit_activate_static_stub(test, kho_has_poison, kho_test_has_poison);
+	kunit_activate_static_stub(test, kho_is_poison, kho_test_is_poison);
+
+	KUNIT_EXPECT_TRUE(test, kho_pages_intact());
+	KUNIT_EXPECT_EQ(test, -EHWPOISON, kho_preserve_folio(folio));
+	KUNIT_EXPECT_EQ(test, -EHWPOISON,
+			kho_preserve_pages(folio_page(folio, 0), 8));
+	KUNIT_EXPECT_FALSE(test, kho_is_preserved_run(folio_pfn(folio), 1, 3));
+
+	kunit_deactivate_static_stub(test, kho_has_poison);
+	KUNIT_EXPECT_EQ(test, 0, kho_preserve_folio(folio));
+	KUNIT_EXPECT_TRUE(test, kho_pages_intact());
+	kunit_activate_static_stub(test, kho_has_poison, kho_test_has_poison);
+	KUNIT_EXPECT_FALSE(test, kho_pages_intact());
+
+	kho_unpreserve_folio(folio);
+	KUNIT_EXPECT_TRUE(test, kho_pages_intact());
+	folio_put(folio);
+}
+
 static struct kunit_case kho_pages_cases[] = {
 	KUNIT_CASE(kho_pages_test_split),
 	KUNIT_CASE(kho_pages_test_errors),
 	KUNIT_CASE(kho_pages_test_alloc),
 	KUNIT_CASE(kho_pages_test_scratch_overlap),
+	KUNIT_CASE(kho_pages_test_poison),
 #ifdef CONFIG_KEXEC_HANDOVER_DEBUG
 	KUNIT_CASE(kho_pages_test_debug),
 #endif

@@ -20,6 +20,10 @@
 
 #define pr_fmt(fmt) "KHO: " fmt
 
+#include <kunit/static_stub.h>
+#include <kunit/visibility.h>
+#include <linux/bitmap.h>
+#include <linux/cleanup.h>
 #include <linux/export.h>
 #include <linux/io.h>
 #include <linux/memory_hotplug.h>
@@ -41,6 +45,37 @@ void __init kho_pages_ready(bool ready)
 	kho_end_pfn = max_pfn;
 }
 
+/* Whether some page has a memory error: nearly always there is none to look for. */
+VISIBLE_IF_KUNIT bool kho_has_poison(void)
+{
+	KUNIT_STATIC_STUB_REDIRECT(kho_has_poison);
+
+#ifdef CONFIG_MEMORY_FAILURE
+	return atomic_long_read(&num_poisoned_pages);
+#else
+	return false;
+#endif
+}
+
+VISIBLE_IF_KUNIT bool kho_is_poison(unsigned long pfn)
+{
+	KUNIT_STATIC_STUB_REDIRECT(kho_is_poison, pfn);
+
+	return PageHWPoison(pfn_to_page(pfn));
+}
+
+/* How many pages come before one with a memory error, @nr if none has any. */
+static unsigned long kho_find_poison(unsigned long pfn, unsigned long nr)
+{
+	unsigned long i = 0;
+
+	if (!kho_has_poison())
+		return nr;
+	while (i < nr && !kho_is_poison(pfn + i))
+		i++;
+	return i;
+}
+
 static int kho_check_run(const struct kho_run *run)
 {
 	unsigned long pfn = run->pfn, nr = run->nr;
@@ -54,6 +89,8 @@ static int kho_check_run(const struct kho_run *run)
 		return err;
 	if (kho_scratch_overlap(PFN_PHYS(pfn), PFN_PHYS(nr << run->order)))
 		return -EINVAL;
+	if (kho_find_poison(pfn, nr << run->order) < nr << run->order)
+		return -EHWPOISON;
 	return 0;
 }
 
@@ -113,8 +150,8 @@ EXPORT_SYMBOL_GPL(kho_preserve_runs);
  * Context: may sleep.
  * Return: 0; -EOPNOTSUPP if Kexec Handover is off; -EINVAL for an unaligned or
  * empty run, or one that touches scratch or memory above what was there at
- * boot; -ENOMEM; -EEXIST if one of the folios is preserved already. Nothing is
- * preserved then.
+ * boot; -EHWPOISON for one with a memory error; -ENOMEM; -EEXIST if one of the
+ * folios is preserved already. Nothing is preserved then.
  */
 int kho_preserve_run(unsigned long pfn, unsigned long nr, unsigned int order)
 {
@@ -271,6 +308,56 @@ bool kho_is_preserved(phys_addr_t phys, unsigned int order)
 }
 EXPORT_SYMBOL_GPL(kho_is_preserved);
 
+struct kho_poison_search {
+	struct kho_map_walk walk;
+	unsigned long pfn;
+};
+
+static int kho_find_poison_leaf(struct kho_map_walk *walk, u64 key,
+				const unsigned long *bits)
+{
+	struct kho_poison_search *search =
+		container_of(walk, struct kho_poison_search, walk);
+	unsigned long bit, pfn, nr, found;
+
+	for_each_set_bit(bit, bits, KHO_MAP_LEAF_BITS) {
+		pfn = kho_key_pfn(key + bit);
+		nr = 1UL << kho_key_order(key + bit);
+		found = kho_find_poison(pfn, nr);
+		if (found < nr) {
+			search->pfn = pfn + found;
+			return -EHWPOISON;
+		}
+	}
+	return 0;
+}
+
+/**
+ * kho_pages_intact - whether no preserved page has got a memory error
+ *
+ * The next kernel would not know of it.
+ *
+ * Context: may sleep.
+ * Return: true if none has; otherwise there is a line in the log.
+ */
+bool kho_pages_intact(void)
+{
+	struct kho_poison_search search = {
+		.walk.leaf = kho_find_poison_leaf,
+	};
+
+	if (!kho_pages_up || !kho_has_poison())
+		return true;
+
+	guard(mutex)(&kho_map.lock);
+
+	if (!kho_map_walk(&search.walk, kho_map_root(&kho_map)))
+		return true;
+	pr_err("page frame %#lx has a memory error and is preserved; close what it belongs to\n",
+	       search.pfn);
+	return false;
+}
+
 /*
  * The pages were initialized at boot with a reference each and never given to
  * anybody. A page that is not so is in use in this kernel, whatever the
@@ -283,7 +370,7 @@ static bool kho_page_untouched(const struct page *page)
 		return false;
 #endif
 	return page_ref_count(page) == 1 && !page->mapping &&
-	       !page_private(page) &&
+	       !page_private(page) && !PageHWPoison(page) &&
 	       !(page->flags & (PAGE_FLAGS_CHECK_AT_PREP | BIT(PG_reserved)));
 }
 
@@ -293,7 +380,7 @@ static bool kho_pages_untouched(const struct page *page, unsigned long nr)
 
 	for (i = 0; i < nr; i++, page++) {
 		if (!kho_page_untouched(page)) {
-			pr_err("page %#lx is in use, it cannot be restored\n",
+			pr_err("page %#lx is in use or has a memory error, it cannot be restored\n",
 			       page_to_pfn(page));
 			return false;
 		}
