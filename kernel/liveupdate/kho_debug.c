@@ -25,14 +25,13 @@
  *	check OFFSET			the checksums
  *	map NODE OFFSET			a node of the page map, in walk order
  *	blob NAME OFFSET		a subtree's blob
- *	chain NAME PATH PROP OFFSET	the first page of the chain that a
- *					property of a subtree's FDT points to
- *	chain NAME PATH PROP AT > OFFSET
- *					the page whose address is in there at
- *					AT, for a chain of chains
- *	entry NAME PATH PROP AT > OFFSET
- *					the same, and the page is summed again:
- *					the sender made a mistake
+ *	chain NAME PATH PROP [AT >]... OFFSET
+ *					the page that a property of a subtree's
+ *					FDT points to, or the one whose address
+ *					is in there at AT, and so on
+ *	entry NAME PATH PROP [AT >]... OFFSET
+ *					the same for a page of a chain, which is
+ *					summed again: the sender made a mistake
  */
 
 #define pr_fmt(fmt) "KHO: " fmt
@@ -47,6 +46,7 @@
 #include <linux/memory_hotplug.h>
 #include <linux/mm.h>
 #include <linux/module.h>
+#include <linux/string.h>
 #include <linux/uaccess.h>
 
 #include "kho_internal.h"
@@ -143,6 +143,7 @@ bool kho_debug_unpreserve(unsigned long pfn, unsigned long nr,
 }
 
 #define KHO_CORRUPT_LINE	160
+#define KHO_CORRUPT_STEPS	6
 
 struct kho_corrupt {
 	u8 *(*find)(const struct kho_corrupt *corrupt);
@@ -150,8 +151,9 @@ struct kho_corrupt {
 	char path[32];
 	char prop[32];
 	unsigned long nr;
+	unsigned long at[KHO_CORRUPT_STEPS];	/* addresses to follow */
+	unsigned int nr_at;
 	unsigned long offset;
-	bool follow;	/* the address at @nr */
 	bool resum;
 };
 
@@ -189,6 +191,7 @@ static u8 *kho_find_chain(const struct kho_corrupt *corrupt)
 {
 	const void *fdt = kho_find_blob_named(corrupt->name);
 	const void *prop;
+	unsigned int i;
 	u64 phys;
 
 	if (!fdt)
@@ -198,8 +201,9 @@ static u8 *kho_find_chain(const struct kho_corrupt *corrupt)
 	if (!prop)
 		return NULL;
 	memcpy(&phys, prop, sizeof(phys));
-	if (phys && corrupt->follow)
-		memcpy(&phys, phys_to_virt(phys) + corrupt->nr, sizeof(phys));
+	for (i = 0; phys && i < corrupt->nr_at; i++)
+		memcpy(&phys, phys_to_virt(phys) + corrupt->at[i],
+		       sizeof(phys));
 	return phys ? phys_to_virt(phys) : NULL;
 }
 
@@ -259,9 +263,32 @@ void kho_debug_corrupt(void)
 	pr_notice("%s a byte for a test\n", base ? "inverted" : "did not find");
 }
 
+/* "[AT >]... OFFSET" */
+static int kho_parse_steps(const char *text, struct kho_corrupt *c)
+{
+	unsigned long value;
+	int used;
+
+	while (sscanf(text, "%lu%n", &value, &used) == 1) {
+		text = skip_spaces(text + used);
+		if (*text != '>') {
+			c->offset = value;
+			return *text ? -EINVAL : 0;
+		}
+		if (c->nr_at == KHO_CORRUPT_STEPS ||
+		    value > PAGE_SIZE - sizeof(u64))
+			break;
+		c->at[c->nr_at++] = value;
+		text = skip_spaces(text + 1);
+	}
+	return -EINVAL;
+}
+
 static int kho_parse_corrupt(const char *line, struct kho_corrupt *corrupt)
 {
 	struct kho_corrupt c = {};
+	char what[8];
+	int used = 0;
 
 	if (sscanf(line, "root %lu", &c.offset) == 1)
 		c.find = kho_find_root;
@@ -271,22 +298,16 @@ static int kho_parse_corrupt(const char *line, struct kho_corrupt *corrupt)
 		c.find = kho_find_map;
 	else if (sscanf(line, "blob %31s %lu", c.name, &c.offset) == 2)
 		c.find = kho_find_blob;
-	else if (sscanf(line, "chain %31s %31s %31s %lu > %lu", c.name, c.path,
-			c.prop, &c.nr, &c.offset) == 5 ||
-		 sscanf(line, "entry %31s %31s %31s %lu > %lu", c.name, c.path,
-			c.prop, &c.nr, &c.offset) == 5)
-		c.follow = true;
-	else if (sscanf(line, "chain %31s %31s %31s %lu", c.name, c.path,
-			c.prop, &c.offset) == 4)
+	else if (sscanf(line, "%7s %31s %31s %31s %n", what, c.name, c.path,
+			c.prop, &used) == 4 && used &&
+		 (!strcmp(what, "chain") || !strcmp(what, "entry")) &&
+		 !kho_parse_steps(line + used, &c))
 		c.find = kho_find_chain;
 	else if (line[0] && line[0] != '\n')
 		return -EINVAL;
 
-	if (c.follow)
-		c.find = kho_find_chain;
 	c.resum = line[0] == 'e';
-	if (c.offset >= PAGE_SIZE ||
-	    (c.follow && c.nr > PAGE_SIZE - sizeof(u64)))
+	if (c.offset >= PAGE_SIZE)
 		return -EINVAL;
 	*corrupt = c;
 	return 0;
