@@ -126,6 +126,11 @@ long lu_free_kib(void)
 	return meminfo_kib("MemFree:") + held_back_kib();
 }
 
+long lu_total_kib(void)
+{
+	return meminfo_kib("MemTotal:");
+}
+
 long lu_swap_free_kib(void)
 {
 	return meminfo_kib("SwapFree:");

@@ -58,6 +58,7 @@ struct lu_stall {
 int lu_stall_write(struct lu_stall *stall, int fd);
 int lu_stall_end(struct lu_stall *stall);
 long lu_free_kib(void);
+long lu_total_kib(void);
 long lu_swap_free_kib(void);
 bool lu_await_free_kib(long want);
 int lu_log_lines(const char *what, int level);

@@ -1,0 +1,467 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * The machine under the handover: memory that is neither lost nor given twice,
+ * and scratch, whatever is asked for and whatever lies in it.
+ */
+#include <sys/mman.h>
+#include <syslog.h>
+
+#include "lu_harness.h"
+
+#define KHO		"/sys/kernel/debug/kho/"
+#define MAX_AREAS	128
+
+FIXTURE(kho)
+{
+	int dev;
+	int stage;
+};
+
+FIXTURE_SETUP(kho)
+{
+	if (!lu_stage())
+		SKIP(return, LU_NO_GUEST);
+	self->stage = lu_stage();
+	self->dev = lu_open_dev();
+	ASSERT_LE(0, self->dev);
+}
+
+FIXTURE_TEARDOWN(kho)
+{
+	close(self->dev);
+}
+
+#define LIFECYCLE(name)		TEST_F_TIMEOUT(kho, name, LU_TIMEOUT)
+
+/* Numbers, one or two in a line: how many lines there were. */
+static int read_lines(const char *path, uint64_t lines[][2], int max)
+{
+	FILE *f = fopen(path, "re");
+	char line[128];
+	int n = 0;
+
+	if (!f)
+		return -errno;
+	while (n < max && fgets(line, sizeof(line), f))
+		if (sscanf(line, "%ji %ji", (intmax_t *)&lines[n][0],
+			   (intmax_t *)&lines[n][1]) >= 1)
+			n++;
+	fclose(f);
+	return n;
+}
+
+static uint64_t preserved_kib(void)
+{
+	uint64_t orders[64][2], pages = 0;
+	int i, n = read_lines(KHO "out/pages", orders, 64);
+
+	for (i = 0; i < n; i++)
+		pages += orders[i][1] << orders[i][0];
+	return pages * (LU_PAGE / LU_KIB);
+}
+
+struct areas {
+	int nr;
+	uint64_t at[MAX_AREAS][2];
+	uint64_t total;
+	uint64_t hash;
+};
+
+static int read_areas(struct areas *areas)
+{
+	int i;
+
+	memset(areas, 0, sizeof(*areas));
+	areas->nr = read_lines(KHO "out/scratch", areas->at, MAX_AREAS);
+	for (i = 0; i < areas->nr; i++) {
+		areas->total += areas->at[i][1];
+		areas->hash = areas->hash * 31 + areas->at[i][0] + areas->at[i][1];
+	}
+	return areas->nr > 0 ? 0 : -ENOENT;
+}
+
+static bool in_areas(const struct areas *areas, uint64_t phys)
+{
+	int i;
+
+	for (i = 0; i < areas->nr; i++)
+		if (phys >= areas->at[i][0] && phys - areas->at[i][0] < areas->at[i][1])
+			return true;
+	return false;
+}
+
+static long near(long a, long b)
+{
+	return a > b ? a - b : b - a;
+}
+
+/*
+ * lu.updates= in a row, with the same sessions: memory is what it was after the
+ * update before, scratch where it was.
+ */
+static const struct {
+	const char *name;
+	size_t size;
+} kept[] = { { "one", LU_MIB }, { "two", 3 * LU_MIB }, { "empty", 0 } };
+
+static void take(struct __test_metadata *_metadata, FIXTURE_DATA(kho) * self, int session[],
+		 int fd[])
+{
+	size_t i;
+
+	for (i = 0; i < ARRAY_SIZE(kept); i++) {
+		session[i] = lu_retrieve(self->dev, kept[i].name);
+		ASSERT_LE(0, session[i]);
+		if (!kept[i].size)
+			continue;
+		fd[i] = lu_retrieve_fd(session[i], i);
+		ASSERT_LE(0, fd[i]);
+		EXPECT_EQ(0, lu_check(fd[i], 0, kept[i].size, i));
+		EXPECT_EQ(0, lu_finish(session[i]));
+	}
+}
+
+static void make(struct __test_metadata *_metadata, FIXTURE_DATA(kho) * self, int session[],
+		 int fd[])
+{
+	size_t i;
+
+	for (i = 0; i < ARRAY_SIZE(kept); i++) {
+		session[i] = lu_create(self->dev, kept[i].name);
+		ASSERT_LE(0, session[i]);
+		if (!kept[i].size)
+			continue;
+		fd[i] = lu_memfd(kept[i].name, kept[i].size, i);
+		ASSERT_LE(0, fd[i]);
+	}
+}
+
+LIFECYCLE(updates)
+{
+	int session[ARRAY_SIZE(kept)], fd[ARRAY_SIZE(kept)];
+	long last = lu_param_u64("lu.updates") + 1, kib, total;
+	uint64_t number[1][2];
+	struct areas areas;
+	char more[160];
+	size_t i;
+
+	ASSERT_LT(1, last);
+	if (self->stage == 1)
+		make(_metadata, self, session, fd);
+	else
+		take(_metadata, self, session, fd);
+
+	kib = lu_free_kib();
+	total = lu_total_kib();
+	ASSERT_EQ(0, read_areas(&areas));
+	ASSERT_EQ(1, read_lines("/sys/kernel/liveupdate/number", number, 1));
+	EXPECT_EQ(self->stage - 1, (int)number[0][0]);
+	printf("# %d: MemTotal %ld KiB, MemFree %ld KiB, %ju KiB preserved\n", self->stage,
+	       total, kib, (uintmax_t)preserved_kib());
+	if (self->stage > 1)
+		EXPECT_EQ(lu_param_u64("lu.areas"), areas.hash);
+	/* The first one did not start from a kexec. */
+	if (self->stage > 2) {
+		EXPECT_GE(1024, near(kib, lu_param_u64("lu.kib")));
+		EXPECT_GE(1024, near(total, lu_param_u64("lu.total")));
+	}
+	if (self->stage == last)
+		return;
+	for (i = 0; i < ARRAY_SIZE(kept); i++)
+		if (kept[i].size)
+			ASSERT_EQ(0, lu_preserve(session[i], fd[i], i));
+	snprintf(more, sizeof(more), "lu.kib=%ld lu.total=%ld lu.areas=%ju", kib, total,
+		 (uintmax_t)areas.hash);
+	LU_KEXEC_WITH(self->stage + 1, more);
+}
+
+/*
+ * What is not preserved is free when init starts, however it lies: as much as
+ * after a kexec with nothing to preserve.
+ */
+LIFECYCLE(free_at_init)
+{
+	enum { PAGES = 16384 };
+	long kib = lu_free_kib();
+	int session, fd, i;
+	char more[80];
+
+	if (self->stage == 1)
+		LU_KEXEC(2);
+	if (self->stage == 2) {
+		snprintf(more, sizeof(more), "lu.kib=%ld lu.kept=%ju", kib,
+			 (uintmax_t)preserved_kib());
+		session = lu_create(self->dev, "scattered");
+		ASSERT_LE(0, session);
+		fd = lu_memfd("scattered", PAGES * LU_PAGE, 1);
+		ASSERT_LE(0, fd);
+		for (i = 1; i < PAGES; i += 2)
+			ASSERT_EQ(0, fallocate(fd, FALLOC_FL_PUNCH_HOLE |
+					       FALLOC_FL_KEEP_SIZE, i * LU_PAGE, LU_PAGE));
+		ASSERT_EQ(0, lu_preserve(session, fd, 1));
+		LU_KEXEC_WITH(3, more);
+	}
+	EXPECT_LT(PAGES / 2 * (LU_PAGE / LU_KIB), preserved_kib());
+	kib += preserved_kib() - lu_param_u64("lu.kept");
+	EXPECT_GE(1024, near(kib, lu_param_u64("lu.kib")))
+		TH_LOG("free or preserved: %ld KiB, free before: %ju KiB", kib,
+		       (uintmax_t)lu_param_u64("lu.kib"));
+	session = lu_retrieve(self->dev, "scattered");
+	ASSERT_LE(0, session);
+	fd = lu_retrieve_fd(session, 1);
+	ASSERT_LE(0, fd);
+	for (i = 0; i < PAGES; i += 2)
+		ASSERT_EQ(0, lu_check(fd, i * LU_PAGE, LU_PAGE, 1));
+	EXPECT_EQ(0, lu_finish(session));
+}
+
+/*
+ * kho_scratch= counts where nothing was handed over, or what was could not be
+ * used: the checksums are damaged for that.
+ */
+static const struct {
+	const char *arg;
+	uint64_t mib;		/* in all; 0: as without it, and a line says why */
+} forms[] = {
+	{ "300%" },
+	{ "96M,0,0", 96 },
+	{ "64M,32M,0", 96 },
+	{ "0,0,96M", 96 },
+	{ "99%" }, { "3", }, { "96M", }, { "96M,0", }, { "0,0,0" }, { "some" },
+	{ "1M,0,0" },
+	{ "1T,0,0" }, { "0,16E,16E" },
+};
+
+LIFECYCLE(scratch_forms)
+{
+	const int last = ARRAY_SIZE(forms) + 2;
+	struct areas areas;
+	char more[80];
+	int session;
+
+	ASSERT_EQ(0, read_areas(&areas));
+	printf("# %d: %d areas of scratch, %ju MiB\n", self->stage, areas.nr,
+	       (uintmax_t)(areas.total / LU_MIB));
+	if (self->stage == last) {
+		session = lu_retrieve(self->dev, "at last");
+		ASSERT_LE(0, session);
+		EXPECT_EQ(0, lu_check(lu_retrieve_fd(session, 1), 0, LU_MIB, 1));
+		EXPECT_EQ(0, lu_finish(session));
+		return;
+	}
+	if (self->stage == 2) {
+		/* 300% is one and a half times the default. */
+		EXPECT_LT(lu_param_u64("lu.mib") * 5 / 4, areas.total / LU_MIB);
+		EXPECT_EQ(0, lu_log_lines("kho_scratch=", LOG_WARNING));
+	} else if (self->stage > 2 && forms[self->stage - 2].mib) {
+		EXPECT_EQ(forms[self->stage - 2].mib, areas.total / LU_MIB);
+		EXPECT_EQ(0, lu_log_lines("kho_scratch=", LOG_WARNING));
+	} else if (self->stage > 2) {
+		EXPECT_GE(8, near(areas.total / LU_MIB, lu_param_u64("lu.mib")));
+		EXPECT_EQ(1, lu_log_lines("kho_scratch=", LOG_WARNING));
+	}
+	if (self->stage == last - 1) {
+		session = lu_create(self->dev, "at last");
+		ASSERT_LE(0, session);
+		ASSERT_EQ(0, lu_preserve(session, lu_memfd("f", LU_MIB, 1), 1));
+		LU_KEXEC(last);
+	}
+	ASSERT_EQ(0, lu_write_file(KHO "corrupt", "check 0"));
+	snprintf(more, sizeof(more), "kho_scratch=%s lu.mib=%ju", forms[self->stage - 1].arg,
+		 self->stage == 1 ? (uintmax_t)(areas.total / LU_MIB) :
+				    (uintmax_t)lu_param_u64("lu.mib"));
+	LU_KEXEC_WITH(self->stage + 1, more);
+}
+
+/* No piece of memory is as large as scratch has to be. */
+LIFECYCLE(scratch_in_pieces)
+{
+	struct areas areas;
+	int session;
+
+	ASSERT_EQ(0, read_areas(&areas));
+	EXPECT_LT(1, areas.nr);
+	EXPECT_EQ(lu_param_u64("lu.mib"), areas.total / LU_MIB);
+	if (self->stage == 1) {
+		session = lu_create(self->dev, "pieces");
+		ASSERT_LE(0, session);
+		ASSERT_EQ(0, lu_preserve(session, lu_memfd("f", LU_MIB, 1), 1));
+		LU_KEXEC(2);
+	}
+	session = lu_retrieve(self->dev, "pieces");
+	ASSERT_LE(0, session);
+	EXPECT_EQ(0, lu_check(lu_retrieve_fd(session, 1), 0, LU_MIB, 1));
+	EXPECT_EQ(0, lu_finish(session));
+}
+
+/* Mapped pages that lie in scratch. */
+static int count_mapped(const struct areas *areas, const char *map, size_t size)
+{
+	int pagemap = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC), n = 0;
+	uint64_t entry[512];
+	size_t i, j, got;
+
+	for (i = 0; i < size / LU_PAGE; i += got) {
+		ssize_t len = pread(pagemap, entry, sizeof(entry),
+				    ((uintptr_t)map / LU_PAGE + i) * sizeof(*entry));
+
+		if (len <= 0)
+			return -EIO;
+		got = len / sizeof(*entry);
+		for (j = 0; j < got && i + j < size / LU_PAGE; j++)
+			n += in_areas(areas, (entry[j] & ((1ULL << 55) - 1)) * LU_PAGE);
+	}
+	close(pagemap);
+	return n;
+}
+
+static int count_in_scratch(const struct areas *areas, int fd, size_t size)
+{
+	char *map = mmap(NULL, size, PROT_READ, MAP_SHARED, fd, 0);
+	int n;
+
+	if (map == MAP_FAILED || madvise(map, size, MADV_POPULATE_READ))
+		return -errno;
+	n = count_mapped(areas, map, size);
+	munmap(map, size);
+	return n;
+}
+
+/*
+ * Memory is full, scratch too. What is preserved leaves scratch, or stays and is
+ * not preserved; the next image finds its place there.
+ */
+LIFECYCLE(memory_pressure)
+{
+	const size_t size = 48 * LU_MIB;
+	size_t filler_size, freed = 0, i;
+	struct areas areas;
+	uint64_t full;
+	int session, fd, err;
+	char *filler;
+
+	ASSERT_EQ(0, read_areas(&areas));
+	if (self->stage == 1) {
+		filler_size = (lu_free_kib() - 112 * LU_KIB) * LU_KIB & ~(LU_PAGE - 1);
+		filler = mmap(NULL, filler_size, PROT_READ | PROT_WRITE,
+			      MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+		ASSERT_NE(MAP_FAILED, filler);
+		memset(filler, 1, filler_size);
+		fd = lu_memfd("pressed", size, 1);
+		ASSERT_LE(0, fd);
+		printf("# %d of %zu pages in scratch\n", count_in_scratch(&areas, fd, size),
+		       (size_t)(size / LU_PAGE));
+		ASSERT_LT(0, count_in_scratch(&areas, fd, size));
+
+		session = lu_create(self->dev, "pressed");
+		ASSERT_LE(0, session);
+		err = lu_preserve(session, fd, 1);
+		if (err)
+			printf("# without memory to migrate to: %s\n", strerror(-err));
+		EXPECT_EQ(0, lu_check(fd, 0, size, 1));
+		/* The image is read into other memory before it is copied. */
+		for (i = 0; i < filler_size && freed < 96 * LU_MIB; i += LU_PAGE) {
+			if (count_mapped(&areas, filler + i, LU_PAGE))
+				continue;
+			ASSERT_EQ(0, madvise(filler + i, LU_PAGE, MADV_DONTNEED));
+			freed += LU_PAGE;
+		}
+		if (err)
+			ASSERT_EQ(0, lu_preserve(session, fd, 1));
+		EXPECT_EQ(0, count_in_scratch(&areas, fd, size));
+		full = count_mapped(&areas, filler, filler_size) * LU_PAGE;
+		printf("# %ju of %ju MiB of scratch in use\n", (uintmax_t)(full / LU_MIB),
+		       (uintmax_t)(areas.total / LU_MIB));
+		EXPECT_LT(areas.total / 3, full);
+		LU_KEXEC(2);
+	}
+	session = lu_retrieve(self->dev, "pressed");
+	ASSERT_LE(0, session);
+	fd = lu_retrieve_fd(session, 1);
+	ASSERT_LE(0, fd);
+	EXPECT_EQ(0, lu_check(fd, 0, size, 1));
+	EXPECT_EQ(0, lu_finish(session));
+}
+
+/* lu.gib= of memory, every second page preserved, and back. */
+LIFECYCLE(alternate_gibs)
+{
+	uint64_t pages = lu_param_u64("lu.gib") * LU_GIB / LU_PAGE, i;
+	int session, fd, other;
+
+	ASSERT_LT(0, pages);
+	if (self->stage == 1) {
+		/* Written in turn, they lie so; the other one is freed. */
+		fd = memfd_create("alternate", MFD_CLOEXEC);
+		other = memfd_create("other", MFD_CLOEXEC);
+		ASSERT_LE(0, fd);
+		ASSERT_LE(0, other);
+		for (i = 0; i < pages; i++) {
+			ASSERT_EQ(8, pwrite(fd, &i, 8, i * LU_PAGE));
+			ASSERT_EQ(8, pwrite(other, &i, 8, i * LU_PAGE));
+		}
+		close(other);
+		session = lu_create(self->dev, "alternate");
+		ASSERT_LE(0, session);
+		ASSERT_EQ(0, lu_preserve(session, fd, 1));
+		LU_KEXEC(2);
+	}
+	session = lu_retrieve(self->dev, "alternate");
+	ASSERT_LE(0, session);
+	fd = lu_retrieve_fd(session, 1);
+	ASSERT_LE(0, fd);
+	EXPECT_EQ(pages * LU_PAGE, (uint64_t)lu_size(fd));
+	for (i = 0; i < pages; i++) {
+		uint64_t word;
+
+		ASSERT_EQ(8, pread(fd, &word, 8, i * LU_PAGE));
+		ASSERT_EQ(i, word);
+	}
+	EXPECT_EQ(0, lu_finish(session));
+}
+
+/* Whoever has the page mapped is killed: somebody else. */
+static int poison(int fd, int page)
+{
+	int status;
+	pid_t pid;
+	char *map;
+
+	pid = fork();
+	if (!pid) {
+		map = mmap(NULL, LU_MIB, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+		if (map == MAP_FAILED || madvise(map, LU_MIB, MADV_POPULATE_WRITE))
+			_exit(1);
+		madvise(map + page * LU_PAGE, LU_PAGE, MADV_HWPOISON);
+		_exit(0);
+	}
+	if (pid < 0 || waitpid(pid, &status, 0) != pid)
+		return -errno;
+	return WIFEXITED(status) && WEXITSTATUS(status) ? -EIO : 0;
+}
+
+/* A page with a memory error is not handed over without a word. */
+LIFECYCLE(memory_error)
+{
+	int session, before, after;
+
+	if (self->stage == 2)
+		return;
+	session = lu_create(self->dev, "errors");
+	before = lu_memfd("before", LU_MIB, 1);
+	after = lu_memfd("after", LU_MIB, 2);
+	ASSERT_LE(0, session);
+	ASSERT_LE(0, before);
+	ASSERT_LE(0, after);
+	ASSERT_EQ(0, lu_preserve(session, after, 2));
+	ASSERT_EQ(0, lu_load(2, NULL));
+	ASSERT_EQ(0, poison(before, 3));
+	/* As reading it would give. */
+	EXPECT_EQ(-EIO, lu_preserve(session, before, 1));
+	ASSERT_EQ(0, poison(after, 3));
+	EXPECT_EQ(-EHWPOISON, lu_jump());
+	EXPECT_EQ(1, lu_log_lines("has a memory error and is preserved", LOG_ERR));
+	/* The way out. */
+	close(session);
+	LU_JUMP();
+}
