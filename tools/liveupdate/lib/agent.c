@@ -23,6 +23,9 @@
 #define LINE_MAX_SIZE	(16UL << 20)
 #define LINE_MIN_SIZE	4096
 
+/* As a line, and for people. */
+#define FORMAT		(JSON_C_TO_STRING_PLAIN | JSON_C_TO_STRING_NOSLASHESCAPE)
+
 /* Descriptors that came, and whose line is not read yet. */
 #define FDS_QUEUE	8
 
@@ -262,7 +265,7 @@ static int send_request(struct luo_agent *agent, struct json_object *request,
 
 	if (!id || json_object_object_add(request, "id", id))
 		return -ENOMEM;
-	text = json_object_to_json_string_ext(request, JSON_C_TO_STRING_PLAIN);
+	text = json_object_to_json_string_ext(request, FORMAT);
 	if (!text || asprintf(&line, "%s\n", text) < 0)
 		return -ENOMEM;
 	err = send_all(agent, line, fds, nr_fds);
@@ -328,7 +331,7 @@ int luo_agent_call(struct luo_agent *agent, const char *text, const int *fds,
 	err = call(agent, request, fds, nr_fds, &reply);
 	if (!reply)
 		return err;
-	*result = strdup(json_object_to_json_string_ext(reply, JSON_C_TO_STRING_PLAIN));
+	*result = strdup(json_object_to_json_string_ext(reply, FORMAT));
 	json_object_put(reply);
 	return *result ? err : -ENOMEM;
 }
@@ -436,7 +439,7 @@ int luo_agent_line(struct luo_agent *agent, char **result, int timeout_ms)
 	line = next_event(agent, timeout_ms, &err);
 	if (err)
 		return err == -ETIME ? 0 : err;
-	*result = strdup(json_object_to_json_string_ext(line, JSON_C_TO_STRING_PLAIN));
+	*result = strdup(json_object_to_json_string_ext(line, FORMAT));
 	json_object_put(line);
 	return *result ? 0 : -ENOMEM;
 }

@@ -6,6 +6,8 @@
 
 #include "luoctl.h"
 
+#define FORMAT	(JSON_C_TO_STRING_PLAIN | JSON_C_TO_STRING_NOSLASHESCAPE)
+
 const char *get_string(struct json_object *from, const char *key)
 {
 	struct json_object *value;
@@ -71,8 +73,7 @@ int ctl_call(struct ctl *ctl, struct json_object *request, const int *fds,
 	if (*reply) {
 		json_object_object_del(*reply, "id");
 		if (ctl->json)
-			printf("%s\n", json_object_to_json_string_ext(*reply,
-								      JSON_C_TO_STRING_PLAIN));
+			printf("%s\n", json_object_to_json_string_ext(*reply, FORMAT));
 	}
 	free(text);
 	return err;

@@ -29,9 +29,9 @@ static const struct {
 	[OP_SHOW] = { false, true, call_show },
 	[OP_STATUS] = { false, false, call_status },
 	[OP_WATCH] = { false, false, call_watch },
-	[OP_LOAD] = { true, false, call_load },
-	[OP_CHECK] = { true, false, call_check },
-	[OP_UPDATE] = { true, false, call_update },
+	[OP_LOAD] = { true, true, call_load },
+	[OP_CHECK] = { true, true, call_check },
+	[OP_UPDATE] = { true, true, call_update },
 	[OP_CANCEL] = { true, false, call_cancel },
 };
 

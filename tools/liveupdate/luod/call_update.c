@@ -102,7 +102,7 @@ int call_load(struct call *call)
 			close(initrd);
 		return call_fail(call, -EBUSY, "an update is running");
 	}
-	journal_preserve();
+	journal_make(call->device);
 	err = image_load(kernel, initrd, call->req.cmdline);
 	return err ? call_fail(call, err, "%s", image_explain(err)) : 0;
 }
@@ -121,7 +121,7 @@ int call_check(struct call *call)
 			close(initrd);
 		return call_fail(call, err, "an update is running");
 	}
-	journal_preserve();
+	journal_make(call->device);
 	err = image_check(kernel, initrd, call->req.cmdline);
 	return err ? call_fail(call, err, "%s", image_explain(err)) : 0;
 }
@@ -130,7 +130,10 @@ int call_check(struct call *call)
 int call_update(struct call *call)
 {
 	uint64_t number;
-	int err = update_start(call->req.prepare_ms, call->req.suspend_ms, &number);
+	int err;
+
+	journal_make(call->device);
+	err = update_start(call->req.prepare_ms, call->req.suspend_ms, &number);
 
 	if (err == -EBUSY)
 		return call_fail(call, err, "an update is running");

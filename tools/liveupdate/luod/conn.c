@@ -16,9 +16,10 @@
 #include "socket.h"
 
 #define CHUNK		4096
+#define FORMAT		(JSON_C_TO_STRING_PLAIN | JSON_C_TO_STRING_NOSLASHESCAPE)
 
-/* What a client may leave unread: more than the list of 10,000 sessions. */
-#define OUT_MAX		(4UL << 20)
+/* What a client may leave unread and still get one more line, however long. */
+#define OUT_MAX		(256UL << 10)
 
 /* How long the last words to a client may take. */
 #define END_MS		2000
@@ -157,8 +158,9 @@ static void on_writable(evutil_socket_t fd, short what, void *arg)
 void conn_send(struct conn *conn, struct json_object *line, int fd)
 {
 	size_t len = 0;
-	const char *text = json_object_to_json_string_length(line, JSON_C_TO_STRING_PLAIN, &len);
+	const char *text = json_object_to_json_string_length(line, FORMAT, &len);
 	struct out *out = conn->dead || !text ? NULL : malloc(sizeof(*out) + len + 1);
+	bool reads = conn->out_bytes <= OUT_MAX;
 
 	if (out) {
 		out->len = len + 1;
@@ -169,7 +171,7 @@ void conn_send(struct conn *conn, struct json_object *line, int fd)
 		TAILQ_INSERT_TAIL(&conn->out, out, link);
 		conn->out_bytes += out->len;
 		/* A promised descriptor that is not there, or nobody who reads. */
-		if ((fd >= 0 && out->fd < 0) || conn->out_bytes > OUT_MAX)
+		if ((fd >= 0 && out->fd < 0) || !reads)
 			conn_kill(conn);
 		else
 			flush(conn);

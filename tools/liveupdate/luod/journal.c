@@ -57,43 +57,35 @@ static int make_file(void)
 	return err;
 }
 
-/**
- * journal_create - make the session of the journal for the next kernel
- * @device: /dev/liveupdate
- *
- * Return: 0, -%EEXIST if there is another luod, or why there is no session.
- */
-int journal_create(int device)
+static int make(int device)
 {
-	int err = luo_create(device, JOURNAL_SESSION);
-
-	if (err < 0)
-		return err;
-	outgoing.session = err;
-	return 0;
+	outgoing.session = luo_create(device, JOURNAL_SESSION);
+	if (outgoing.session < 0)
+		return outgoing.session;
+	outgoing.file = make_file();
+	if (outgoing.file < 0)
+		return outgoing.file;
+	return luo_preserve(outgoing.session, outgoing.file, JOURNAL_TOKEN);
 }
 
 /**
- * journal_preserve - make the journal for the next kernel, unless it is there
+ * journal_make - make the journal for the next kernel, unless it is there
+ * @device: /dev/liveupdate
  *
  * From here on the kernel has something to lose, and refuses images that cannot
  * take it. Without a journal the update goes on all the same.
  */
-void journal_preserve(void)
+void journal_make(int device)
 {
 	int err;
 
 	if (outgoing.file >= 0)
 		return;
-	outgoing.file = make_file();
-	err = outgoing.file < 0 ? outgoing.file :
-	      luo_preserve(outgoing.session, outgoing.file, JOURNAL_TOKEN);
+	err = make(device);
 	if (!err)
 		return;
 	log_warning("no journal: %s: updates go on without it", strerror(-err));
-	if (outgoing.file >= 0)
-		close(outgoing.file);
-	outgoing.file = -1;
+	drop(&outgoing);
 }
 
 static int write_half(struct journal *journal, struct json_object *json)

@@ -3,9 +3,8 @@
  * luod's journal: what the luod of the next kernel wants to know, a memfd in a
  * session of luod's own.
  *
- * The session also tells two luods apart: its name can be had once. The file is
- * made when an image is loaded or an update begins: a luod that does nothing has
- * nothing to lose, and stands in the way of no reboot.
+ * It is made when an image is loaded or an update begins: a luod that does nothing
+ * has nothing to lose, and stands in the way of no reboot.
  *
  * The file has two halves that are written in turn, each a header line with a
  * generation and a sum, and a JSON text: whenever luod dies, the last text or
@@ -24,8 +23,7 @@ struct json_object;
 #define JOURNAL_TOKEN		1
 #define JOURNAL_HALF		(2UL << 20)
 
-int journal_create(int device);
-void journal_preserve(void);
+void journal_make(int device);
 int journal_write(struct json_object *json);
 int journal_take(int device, struct json_object **json);
 int journal_rewrite(struct json_object *json);

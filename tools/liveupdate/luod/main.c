@@ -15,7 +15,6 @@
 
 #include "after.h"
 #include "conn.h"
-#include "journal.h"
 #include "log.h"
 #include "luo.h"
 #include "luod.h"
@@ -260,32 +259,31 @@ static void raise_limit(void)
 	setrlimit(RLIMIT_NOFILE, &limit);
 }
 
-static void start_journal(void)
+/* The last update, if this kernel was updated to. */
+static void look_back(void)
 {
-	int device = luo_open(START_MS), err;
+	int device = luo_open(START_MS);
 
 	if (device < 0)
 		die("no live update: " LUO_DEVICE, device);
-	err = journal_create(device);
-	if (err == -EEXIST)
-		die("another luod is running: it has session \"" JOURNAL_SESSION "\"", err);
-	if (err)
-		die("session \"" JOURNAL_SESSION "\"", err);
 	after_start(device);
 	close(device);
 }
 
 static int open_socket(void)
 {
-	int fd = notify_listen_fd();
+	int fd = server_lock();
 
+	if (fd == -EWOULDBLOCK)
+		die("another luod is running", fd);
+	if (fd < 0)
+		die(SERVER_LOCK, fd);
+	fd = notify_listen_fd();
 	if (fd == -EINVAL)
 		die("what was passed is not one listening Unix stream socket", fd);
 	if (fd != -ENOENT)
 		return fd;
 	fd = server_listen(options.socket, options.socket_mode);
-	if (fd == -EWOULDBLOCK)
-		die("another luod is running: it has the socket", fd);
 	if (fd < 0)
 		die(options.socket, fd);
 	return fd;
@@ -345,7 +343,7 @@ int main(int argc, char **argv)
 		die("event loop", -ENOMEM);
 	catch_signals();
 	fd = open_socket();
-	start_journal();
+	look_back();
 	if (server_start(fd))
 		die("socket", -ENOMEM);
 	say_ready(background);

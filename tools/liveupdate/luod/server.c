@@ -76,16 +76,18 @@ static void on_incoming(evutil_socket_t fd, short what, void *arg)
 			    strerror(-err));
 }
 
-/* Held until luod ends: no second luod takes the socket for a dead one's. */
-static int take_lock(const char *path)
+/**
+ * server_lock - be the only luod
+ *
+ * Return: 0; -%EWOULDBLOCK if there is another one, or why there is no lock.
+ */
+int server_lock(void)
 {
-	char lock[sizeof(address.sun_path) + 8];
-	int fd;
+	int fd = open(SERVER_LOCK, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
 
-	snprintf(lock, sizeof(lock), "%s.lock", path);
-	fd = open(lock, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
 	if (fd < 0)
 		return -errno;
+	/* Held until luod ends. */
 	return flock(fd, LOCK_EX | LOCK_NB) ? -errno : 0;
 }
 
@@ -107,7 +109,9 @@ static int listen_at(int fd, unsigned int mode)
  * @path: where
  * @mode: who may connect
  *
- * Return: the socket; -%EWOULDBLOCK if another luod has it.
+ * With the lock, so that what is there already is a dead one's.
+ *
+ * Return: the socket, or why there is none.
  */
 int server_listen(const char *path, unsigned int mode)
 {
@@ -115,9 +119,6 @@ int server_listen(const char *path, unsigned int mode)
 
 	if (strlen(path) >= sizeof(address.sun_path))
 		return -ENAMETOOLONG;
-	err = take_lock(path);
-	if (err)
-		return err;
 	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	if (fd < 0)
 		return -errno;

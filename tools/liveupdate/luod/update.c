@@ -325,7 +325,6 @@ int update_start(uint32_t prepare_ms, uint32_t suspend_ms, uint64_t *number)
 	memset(update.began, 0, sizeof(update.began));
 	*number = ++update.number;
 	log_info("update %ju begins", (uintmax_t)update.number);
-	journal_preserve();
 	ask_all(PREPARE);
 	return 0;
 }
