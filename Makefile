@@ -30,6 +30,8 @@ help:
 #:   make series        build/series: patches for git am and a mailing list
 #:   make series-check  apply them to other bases, and build each; STEP="N N" does some
 #:
+#:   make install       libluo, luod, luoctl: DESTDIR=DIR, prefix=/usr/local
+#:
 #:   make tree          assemble build/linux: base, patches, added files
 #:   make kernel        build both kernels and the guest (build/x86_64)
 #:   make refresh       write edits of base files in build/linux back to patches/
@@ -111,6 +113,13 @@ check check-full: tree
 	@$(H)/check.sh $(or $(STEP),$(patsubst check-%,%,$(@:check=all)))
 
 B := $(or $(BUILD),build)
+
+# The library, the agent and its control; DESTDIR=, prefix= as usual.
+.PHONY: install
+install: deps
+	@$(MAKE) -C tools/liveupdate OUTPUT=$(abspath $(B))/install/ \
+		KHDR_INCLUDES="-isystem $(CURDIR)/include/uapi" install
+
 .PHONY: clean distclean
 clean:
 	rm -rf $(B)/x86_64* $(B)/results* $(B)/logs $(B)/accel
