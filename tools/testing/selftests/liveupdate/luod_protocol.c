@@ -1,0 +1,527 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * The agent and those who do not mean it well, or make mistakes: its protocol,
+ * names, limits, and what it does when it is started, without a reboot.
+ */
+#include <signal.h>
+#include <sys/mount.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+
+#include "lu_harness.h"
+#include "luod_util.h"
+
+#define ALICE	1000
+#define BOB	1001
+
+/* One byte too many. */
+#define TOO_LONG	"a123456789b123456789c123456789d123456789e1234567"
+
+/* Clears a terminal. */
+#define REASON		"\"reason\":\"\\u001b[2J\""
+
+static char *const short_times[] = {
+	"--stall-ms=700", "--sessions-per-user=4", "--connections-per-user=6", NULL,
+};
+
+FIXTURE(luod)
+{
+	pid_t pid;
+	int fds;
+	struct luod_client root, a, b;
+};
+
+FIXTURE_SETUP(luod)
+{
+	if (!lu_stage())
+		SKIP(return, "alone with the agent in a guest only");
+	unlink(LUOD_LOG);
+	self->pid = luod_start(short_times);
+	ASSERT_LT(0, self->pid);
+	ASSERT_EQ(0, luod_connect(&self->root, 0));
+	ASSERT_EQ(0, luod_ask(&self->root, "{\"op\":\"hello\"}\n"));
+	self->fds = luod_fds(self->pid) - 1;
+	ASSERT_EQ(0, luod_connect(&self->a, ALICE));
+	ASSERT_EQ(0, luod_connect(&self->b, BOB));
+}
+
+/* Nothing is left of whatever they did, and luod ends well. */
+FIXTURE_TEARDOWN(luod)
+{
+	luod_leave(&self->root);
+	luod_leave(&self->a);
+	luod_leave(&self->b);
+	EXPECT_TRUE(luod_await_fds(self->pid, self->fds));
+	EXPECT_EQ(0, luod_stop(self->pid, SIGTERM));
+}
+
+TEST_F(luod, says_who_is_who)
+{
+	EXPECT_EQ(0, luod_ask(&self->root, "{\"op\":\"hello\",\"id\":5}\n"));
+	EXPECT_TRUE(luod_has(&self->root, "\"id\":5"));
+	EXPECT_TRUE(luod_has(&self->root, "\"uid\":0"));
+	EXPECT_TRUE(luod_has(&self->root, "\"admin\":true"));
+	EXPECT_EQ(0, luod_ask(&self->a, "{\"op\":\"hello\"}\n"));
+	EXPECT_TRUE(luod_has(&self->a, "\"uid\":1000"));
+	EXPECT_TRUE(luod_has(&self->a, "\"admin\":false"));
+}
+
+/* What is JSON and wrong gets an answer, and the next line counts. */
+TEST_F(luod, wrong_requests)
+{
+	static const struct {
+		const char *line;
+		int err;
+	} wrong[] = {
+		{ "{}\n", -EOPNOTSUPP },
+		{ "{\"op\":\"dance\"}\n", -EOPNOTSUPP },
+		{ "{\"op\":7}\n", -EOPNOTSUPP },
+		{ "{\"op\":\"hello\\u0000x\"}\n", -EOPNOTSUPP },
+		{ "{\"op\":\"session\"}\n", -EINVAL },
+		{ "{\"op\":\"session\",\"name\":7}\n", -EINVAL },
+		{ "{\"op\":\"session\",\"name\":\"\"}\n", -EINVAL },
+		{ "{\"op\":\"session\",\"name\":\"a/b\"}\n", -EINVAL },
+		{ "{\"op\":\"session\",\"name\":\"../0/x\"}\n", -EINVAL },
+		{ "{\"op\":\"session\",\"name\":\"a b\"}\n", -EINVAL },
+		{ "{\"op\":\"session\",\"name\":\"a\\u0000b\"}\n", -EINVAL },
+		{ "{\"op\":\"session\",\"name\":\"\xc3\xa4\"}\n", -EINVAL },
+		{ "{\"op\":\"session\",\"name\":\"" TOO_LONG "\"}\n", -EINVAL },
+		{ "{\"op\":\"session\",\"name\":\"a\",\"colour\":\"red\"}\n", -EINVAL },
+		{ "{\"op\":\"session\",\"name\":\"a\",\"uid\":0}\n", -EINVAL },
+		{ "{\"op\":\"hello\",\"id\":-1}\n", -EINVAL },
+		{ "{\"op\":\"hello\",\"id\":1.5}\n", -EINVAL },
+		{ "{\"op\":\"hello\",\"id\":99999999999999999999}\n", -EINVAL },
+		{ "{\"op\":\"hello\",\"prepare_ms\":4294967296}\n", -EINVAL },
+		{ "{\"op\":\"hello\",\"prepare_ms\":2000000000}\n", -EINVAL },
+		{ "{\"op\":\"show\",\"name\":\"a\",\"uid\":4294967296}\n", -EINVAL },
+		{ "{\"op\":\"ready\"}\n", -EINVAL },
+		{ "{\"op\":\"ready\",\"update\":1,\"phase\":\"lunch\"}\n", -EINVAL },
+		{ "{\"op\":\"ready\",\"update\":1,\"phase\":\"prepare\"}\n", -ESTALE },
+		{ "{\"op\":\"refuse\",\"update\":0,\"phase\":\"prepare\"}\n", -ESTALE },
+		{ "{\"op\":\"refuse\",\"update\":0,\"phase\":\"prepare\"," REASON "}\n", -EINVAL },
+		{ "{\"op\":\"attach\"}\n", -EINVAL },
+		{ "{\"op\":\"finish\"}\n", -EINVAL },
+		{ "{\"op\":\"finish\",\"name\":\"a\",\"session_id\":1}\n", -EINVAL },
+		{ "{\"op\":\"finish\",\"name\":\"a\"}\n", -ENOENT },
+		{ "{\"op\":\"show\",\"name\":\"a\"}\n", -ENOENT },
+	};
+	size_t i;
+
+	for (i = 0; i < ARRAY_SIZE(wrong); i++)
+		EXPECT_EQ(wrong[i].err, luod_ask(&self->a, wrong[i].line))
+			TH_LOG("%zu", i);
+	EXPECT_EQ(0, luod_ask(&self->a, "{\"op\":\"hello\"}\n"));
+}
+
+/* What is no JSON object is the end: who knows where the next line begins. */
+TEST_F(luod, no_requests)
+{
+	static const char * const lines[] = {
+		"\n", "hello\n", "[]\n", "null\n", "\"op\"\n", "{\"op\":\"hello\"\n",
+		"{\"op\":\"hello\"}}\n",
+		"{\"op\":\"hello\"} {\"op\":\"hello\"}\n",
+		"{'op':'hello'}\n", "{\"op\":\"\xff\xfe\"}\n",
+		"{\"a\":{\"b\":{\"c\":{\"d\":1}}}}\n", "GET / HTTP/1.1\r\n",
+	};
+	struct luod_client c;
+	size_t i;
+
+	for (i = 0; i < ARRAY_SIZE(lines); i++) {
+		ASSERT_EQ(0, luod_connect(&c, ALICE));
+		EXPECT_EQ(-EBADMSG, luod_ask(&c, lines[i]))
+			TH_LOG("%s", lines[i]);
+		EXPECT_TRUE(luod_ended(&c));
+		luod_leave(&c);
+	}
+	EXPECT_EQ(0, luod_ask(&self->a, "{\"op\":\"hello\"}\n"));
+}
+
+TEST_F(luod, line_that_is_too_long)
+{
+	static char line[20000];
+	int err;
+
+	memset(line, ' ', sizeof(line) - 1);
+	line[0] = '{';
+	/* luod need not read all of it. */
+	err = luod_ask(&self->a, line);
+	EXPECT_TRUE(err == -EMSGSIZE || err == -ECONNRESET)
+		TH_LOG("%d", err);
+	EXPECT_TRUE(luod_ended(&self->a));
+	EXPECT_EQ(0, luod_ask(&self->b, "{\"op\":\"hello\"}\n"));
+}
+
+TEST_F(luod, longest_line)
+{
+	static char line[16000];
+
+	memset(line, ' ', sizeof(line) - 1);
+	memcpy(line, "{\"op\":\"hello\"", 13);
+	line[sizeof(line) - 3] = '}';
+	line[sizeof(line) - 2] = '\n';
+	EXPECT_EQ(0, luod_ask(&self->a, line));
+}
+
+/* Half a line, or a byte now and then: others are served meanwhile. */
+TEST_F(luod, line_that_does_not_end)
+{
+	struct timespec tick = { .tv_nsec = 100 * 1000 * 1000 };
+	int i;
+
+	ASSERT_EQ(0, luod_send(&self->a, "{\"op\":", NULL, 0));
+	for (i = 0; i < 50 && !luod_send(&self->b, " ", NULL, 0); i++)
+		nanosleep(&tick, NULL);
+	EXPECT_GT(50, i);
+	EXPECT_EQ(0, luod_ask(&self->root, "{\"op\":\"hello\"}\n"));
+	EXPECT_EQ(0, luod_receive(&self->a));
+	EXPECT_TRUE(luod_has(&self->a, "ETIMEDOUT"));
+	EXPECT_TRUE(luod_ended(&self->a));
+}
+
+/* Two requests in one piece, one in two pieces. */
+TEST_F(luod, pieces)
+{
+	ASSERT_EQ(0, luod_send(&self->a, "{\"op\":\"hello\",\"id\":1}\n{\"op\":\"hel", NULL, 0));
+	ASSERT_EQ(0, luod_receive(&self->a));
+	EXPECT_TRUE(luod_has(&self->a, "\"id\":1"));
+	EXPECT_EQ(0, luod_ask(&self->a, "lo\",\"id\":2}\n"));
+	EXPECT_TRUE(luod_has(&self->a, "\"id\":2"));
+}
+
+TEST_F(luod, descriptors_that_nobody_wants)
+{
+	int fds[8], i, before = self->fds + 3;
+
+	for (i = 0; i < 8; i++)
+		fds[i] = open("/dev/null", O_RDONLY | O_CLOEXEC);
+	/* With a request that takes none. */
+	EXPECT_EQ(0, luod_ask_with(&self->a, "{\"op\":\"hello\"}\n", fds, 2));
+	EXPECT_TRUE(luod_await_fds(self->pid, before));
+	/* No session. */
+	EXPECT_EQ(-EINVAL, luod_ask_with(&self->a, "{\"op\":\"attach\"}\n", fds, 1));
+	EXPECT_TRUE(luod_await_fds(self->pid, before));
+	/* More at once than any request takes. */
+	EXPECT_EQ(-E2BIG, luod_ask_with(&self->a, "{", fds, 8));
+	EXPECT_TRUE(luod_ended(&self->a));
+	/* Two by two, with a line that never ends. */
+	for (i = 0; i < 8; i += 2)
+		if (luod_send(&self->b, " ", fds + i, 2))
+			break;
+	EXPECT_TRUE(luod_ended(&self->b));
+	EXPECT_TRUE(luod_await_fds(self->pid, before - 2));
+}
+
+TEST_F(luod, names_are_per_user)
+{
+	int a = luod_session(&self->a, "vm"), b = luod_session(&self->b, "vm");
+	char name[LIVEUPDATE_SESSION_NAME_LENGTH];
+
+	ASSERT_LE(0, a);
+	EXPECT_TRUE(luod_has(&self->a, "\"origin\":\"new\""));
+	ASSERT_LE(0, b);
+	EXPECT_EQ(0, lu_get_name(a, name));
+	EXPECT_STREQ("luod/1000/vm", name);
+	EXPECT_EQ(0, lu_get_name(b, name));
+	EXPECT_STREQ("luod/1001/vm", name);
+
+	/* Nobody gets what is another's, nor one's own twice. */
+	EXPECT_EQ(-EBUSY, luod_session(&self->a, "vm"));
+	EXPECT_EQ(-EPERM, luod_ask(&self->b, "{\"op\":\"show\",\"name\":\"vm\",\"uid\":1000}\n"));
+	EXPECT_EQ(-EPERM, luod_ask(&self->b, "{\"op\":\"finish\",\"name\":\"vm\",\"uid\":1000}\n"));
+	EXPECT_EQ(-EPERM, luod_ask(&self->b, "{\"op\":\"finish\",\"session_id\":1}\n"));
+	EXPECT_EQ(-EINVAL, luod_ask_with(&self->b, "{\"op\":\"attach\"}\n", &a, 1));
+	EXPECT_EQ(0, luod_ask(&self->b, "{\"op\":\"sessions\"}\n"));
+	EXPECT_FALSE(luod_has(&self->b, "1000"));
+	EXPECT_TRUE(luod_has(&self->b, "luod/1001/vm"));
+	/* Root sees all, and its own is not the others'. */
+	EXPECT_EQ(0, luod_ask(&self->root, "{\"op\":\"sessions\"}\n"));
+	EXPECT_TRUE(luod_has(&self->root, "luod/1000/vm"));
+	EXPECT_TRUE(luod_has(&self->root, "luod/1001/vm"));
+	EXPECT_LE(0, luod_session(&self->root, "vm"));
+	EXPECT_EQ(-EINVAL, luod_ask(&self->a, "{\"op\":\"finish\",\"name\":\"vm\"}\n"));
+}
+
+/* The session is the client's: it ends with its descriptor, not before. */
+TEST_F(luod, client_that_goes_away)
+{
+	int session = luod_session(&self->a, "vm"), fd = lu_memfd("m", LU_PAGE, 1);
+
+	ASSERT_LE(0, session);
+	ASSERT_EQ(0, lu_preserve(session, fd, 1));
+	luod_leave(&self->a);
+	EXPECT_TRUE(luod_await_fds(self->pid, self->fds + 2));
+	/* It has it still. */
+	EXPECT_EQ(-EBUSY, lu_preserve(session, fd, 2));
+	ASSERT_EQ(0, luod_connect(&self->a, ALICE));
+	EXPECT_EQ(-EBUSY, luod_session(&self->a, "vm"));
+	close(session);
+	EXPECT_EQ(0, ftruncate(fd, 0));
+	EXPECT_LE(0, luod_session(&self->a, "vm"));
+}
+
+TEST_F(luod, limits)
+{
+	struct luod_client c[8];
+	char name[16];
+	int i;
+
+	for (i = 0; i < 4; i++) {
+		snprintf(name, sizeof(name), "vm%d", i);
+		EXPECT_LE(0, luod_session(&self->a, name));
+	}
+	EXPECT_EQ(-EDQUOT, luod_session(&self->a, "more"));
+	EXPECT_LE(0, luod_session(&self->b, "more"));
+
+	/* Alice has one of six connections. */
+	for (i = 0; i < 5; i++) {
+		ASSERT_EQ(0, luod_connect(&c[i], ALICE));
+		EXPECT_EQ(0, luod_ask(&c[i], "{\"op\":\"hello\"}\n"));
+	}
+	ASSERT_EQ(0, luod_connect(&c[5], ALICE));
+	EXPECT_TRUE(luod_ended(&c[5]));
+	EXPECT_EQ(0, luod_ask(&self->b, "{\"op\":\"hello\"}\n"));
+	for (i = 0; i < 6; i++)
+		luod_leave(&c[i]);
+}
+
+/* Who never reads is let go; the others do not notice. */
+TEST_F(luod, client_that_does_not_read)
+{
+	static char lines[16384];
+	int i, err = 0;
+
+	for (i = 0; i + 15 < (int)sizeof(lines); i += 15)
+		memcpy(lines + i, "{\"op\":\"hello\"}\n", 15);
+	signal(SIGPIPE, SIG_IGN);
+	for (i = 0; i < 2000 && !err; i++)
+		err = luod_send(&self->a, lines, NULL, 0);
+	EXPECT_TRUE(err == -EPIPE || err == -ECONNRESET)
+		TH_LOG("%d", err);
+	EXPECT_EQ(0, luod_ask(&self->b, "{\"op\":\"hello\"}\n"));
+}
+
+/* systemd opens the device, too, and does not try again. */
+TEST_F(luod, waits_for_the_device)
+{
+	int dev = lu_open_dev();
+
+	ASSERT_LE(0, dev);
+	ASSERT_EQ(0, luod_send(&self->a, "{\"op\":\"session\",\"name\":\"vm\"}\n", NULL, 0));
+	ASSERT_EQ(0, luod_send(&self->b, "{\"op\":\"sessions\"}\n", NULL, 0));
+	EXPECT_EQ(0, luod_ask(&self->root, "{\"op\":\"status\"}\n"));
+	/* One goes away while it waits. */
+	luod_leave(&self->b);
+	EXPECT_EQ(0, luod_ask(&self->root, "{\"op\":\"hello\"}\n"));
+	close(dev);
+	ASSERT_EQ(0, luod_receive(&self->a));
+	EXPECT_TRUE(luod_has(&self->a, "\"ok\":true"));
+	/* It does not keep it. */
+	dev = lu_open_dev();
+	EXPECT_LE(0, dev);
+	close(dev);
+}
+
+TEST_F(luod, waits_for_the_device_in_vain)
+{
+	int dev = lu_open_dev();
+
+	ASSERT_LE(0, dev);
+	EXPECT_EQ(-EBUSY, luod_session(&self->a, "vm"));
+	close(dev);
+	EXPECT_LE(0, luod_session(&self->a, "vm"));
+}
+
+TEST_F(luod, second_luod)
+{
+	static char * const same[] = { LUOD, "--socket=" LUOD_SOCKET, NULL };
+	static char * const other[] = { LUOD, "--socket=/tmp/other.sock", NULL };
+
+	EXPECT_EQ(1, luod_run(same));
+	EXPECT_TRUE(luod_said("another luod is running"));
+	unlink(LUOD_LOG);
+	EXPECT_EQ(1, luod_run(other));
+	EXPECT_TRUE(luod_said("another luod is running"));
+	EXPECT_EQ(0, luod_ask(&self->a, "{\"op\":\"hello\"}\n"));
+}
+
+/* Killed and started again: who shows that it has a session is known again. */
+TEST_F(luod, killed_and_started_again)
+{
+	int session = luod_session(&self->a, "vm"), fd = lu_memfd("m", LU_PAGE, 1);
+
+	ASSERT_LE(0, session);
+	ASSERT_EQ(0, lu_preserve(session, fd, 1));
+	EXPECT_EQ(128 + SIGKILL, luod_stop(self->pid, SIGKILL));
+	EXPECT_TRUE(luod_ended(&self->a));
+	luod_leave(&self->root);
+	luod_leave(&self->b);
+	self->pid = luod_start(short_times);
+	ASSERT_LT(0, self->pid);
+
+	ASSERT_EQ(0, luod_connect(&self->a, ALICE));
+	EXPECT_EQ(-EBUSY, luod_session(&self->a, "vm"));
+	EXPECT_EQ(0, luod_ask_with(&self->a, "{\"op\":\"attach\"}\n", &session, 1));
+	EXPECT_TRUE(luod_has(&self->a, "\"name\":\"vm\""));
+	EXPECT_EQ(-EBUSY, luod_ask_with(&self->a, "{\"op\":\"attach\"}\n", &session, 1));
+	EXPECT_EQ(0, luod_ask(&self->a, "{\"op\":\"show\",\"name\":\"vm\"}\n"));
+	EXPECT_TRUE(luod_has(&self->a, "\"files\":1"));
+}
+
+TEST_F(luod, only_for_root_and_the_owner)
+{
+	static const char * const lines[] = {
+		"{\"op\":\"load\",\"cmdline\":\"\"}\n", "{\"op\":\"check\",\"cmdline\":\"\"}\n",
+		"{\"op\":\"update\"}\n", "{\"op\":\"cancel\"}\n",
+	};
+	size_t i;
+
+	for (i = 0; i < ARRAY_SIZE(lines); i++)
+		EXPECT_EQ(-EPERM, luod_ask(&self->a, lines[i]));
+	EXPECT_EQ(-ENOENT, luod_ask(&self->root, "{\"op\":\"cancel\"}\n"));
+	ASSERT_EQ(0, chown(LUOD_SOCKET, ALICE, 0));
+	luod_leave(&self->a);
+	ASSERT_EQ(0, luod_connect(&self->a, ALICE));
+	EXPECT_EQ(-ENOENT, luod_ask(&self->a, "{\"op\":\"cancel\"}\n"));
+	EXPECT_EQ(-EPERM, luod_ask(&self->b, "{\"op\":\"cancel\"}\n"));
+}
+
+static int loaded(void)
+{
+	int fd = open("/sys/kernel/kexec_loaded", O_RDONLY | O_CLOEXEC);
+	char c = '?';
+
+	if (read(fd, &c, 1) != 1)
+		c = '?';
+	close(fd);
+	return c;
+}
+
+TEST_F(luod, images)
+{
+	int kernel = open("/host/bzImage-b", O_RDONLY | O_CLOEXEC), pipes[2], text, dir;
+	const char *load = "{\"op\":\"load\",\"cmdline\":\"kho=on liveupdate=on\"}\n";
+	const char *unfit = "{\"op\":\"check\",\"cmdline\":\"kho=off liveupdate=on\"}\n";
+	const char *fit = "{\"op\":\"check\",\"cmdline\":\"kho=on liveupdate=on\"}\n";
+
+	text = open("/init", O_RDONLY | O_CLOEXEC);
+	dir = open("/", O_RDONLY | O_CLOEXEC);
+	ASSERT_EQ(0, pipe2(pipes, O_CLOEXEC));
+	ASSERT_LE(0, kernel);
+	EXPECT_EQ(-EINVAL, luod_ask(&self->root, load));
+	EXPECT_EQ(-ENOEXEC, luod_ask_with(&self->root, load, &text, 1));
+	EXPECT_TRUE(luod_has(&self->root, "not a kernel"));
+	EXPECT_NE(0, luod_ask_with(&self->root, load, &dir, 1));
+	EXPECT_NE(0, luod_ask_with(&self->root, load, pipes, 1));
+	EXPECT_EQ('0', loaded());
+	EXPECT_EQ(-ENOEXEC, luod_ask(&self->root, "{\"op\":\"update\"}\n"));
+
+	/* A question leaves everything as it is. */
+	EXPECT_EQ(0, luod_ask_with(&self->root, fit, &kernel, 1));
+	EXPECT_EQ('0', loaded());
+	EXPECT_EQ(-EOPNOTSUPP, luod_ask_with(&self->root, unfit, &kernel, 1));
+	EXPECT_EQ('0', loaded());
+	EXPECT_EQ(0, luod_ask_with(&self->root, load, &kernel, 1));
+	EXPECT_EQ('1', loaded());
+	EXPECT_EQ(-EOPNOTSUPP, luod_ask_with(&self->root, unfit, &kernel, 1));
+	EXPECT_EQ(0, luod_ask_with(&self->root, fit, &kernel, 1));
+	EXPECT_EQ(-ENOEXEC, luod_ask_with(&self->root, load, &text, 1));
+	EXPECT_EQ('1', loaded());
+	EXPECT_EQ(0, lu_unload());
+	/* The image, to load it again, and its journal with its session. */
+	self->fds += 3;
+}
+
+/* An agent that does nothing has nothing to lose. */
+TEST_F(luod, stands_in_nobodys_way)
+{
+	EXPECT_EQ(0, lu_load_image("/host/bzImage-b", "kho=off"));
+	EXPECT_EQ(0, lu_unload());
+}
+
+TEST(full_disk)
+{
+	static char * const full[] = { LUOD, "--socket=/tmp/full/luod.sock", NULL };
+	static char * const gone[] = { LUOD, "--socket=/tmp/nowhere/luod.sock", NULL };
+
+	if (!lu_stage())
+		SKIP(return, "mounts: in a guest only");
+	mkdir("/tmp/full", 0755);
+	ASSERT_EQ(0, mount("full", "/tmp/full", "tmpfs", 0, "nr_inodes=1"));
+	EXPECT_EQ(1, luod_run(full));
+	EXPECT_TRUE(luod_said("/tmp/full/luod.sock: No space left on device"));
+	EXPECT_EQ(1, luod_run(gone));
+	EXPECT_TRUE(luod_said("/tmp/nowhere/luod.sock: No such file or directory"));
+	EXPECT_EQ(0, umount("/tmp/full"));
+}
+
+TEST(options)
+{
+	static char * const word[] = { LUOD, "now", NULL };
+	static char * const nonsense[] = { LUOD, "--stall-ms=-1", NULL };
+	static char * const jump[] = { LUOD, "--jump=high", NULL };
+	static char * const help[] = { LUOD, "--help", NULL };
+
+	if (!lu_stage())
+		SKIP(return, "the agent is in a guest only");
+	EXPECT_EQ(2, luod_run(word));
+	EXPECT_EQ(2, luod_run(nonsense));
+	EXPECT_EQ(2, luod_run(jump));
+	EXPECT_EQ(0, luod_run(help));
+}
+
+/* A socket that somebody else made, as systemd does. */
+TEST(socket_activation)
+{
+	struct sockaddr_un addr = { .sun_family = AF_UNIX, .sun_path = LUOD_SOCKET };
+	int fd = socket(AF_UNIX, SOCK_STREAM, 0);
+	struct luod_client c;
+	char text[16];
+	pid_t pid;
+
+	if (!lu_stage())
+		SKIP(return, "the agent is in a guest only");
+	unlink(LUOD_SOCKET);
+	ASSERT_EQ(0, bind(fd, (struct sockaddr *)&addr, sizeof(addr)));
+	ASSERT_EQ(0, listen(fd, 5));
+	/* The client is there before the agent. */
+	ASSERT_EQ(0, luod_connect(&c, 0));
+	pid = fork();
+	ASSERT_LE(0, pid);
+	if (!pid) {
+		dup2(fd, 3);
+		snprintf(text, sizeof(text), "%d", getpid());
+		setenv("LISTEN_PID", text, 1);
+		setenv("LISTEN_FDS", "1", 1);
+		execl(LUOD, LUOD, NULL);
+		_exit(127);
+	}
+	EXPECT_EQ(0, luod_ask(&c, "{\"op\":\"hello\"}\n"));
+	EXPECT_EQ(0, luod_stop(pid, SIGTERM));
+	/* The socket is not luod's to remove. */
+	EXPECT_EQ(0, access(LUOD_SOCKET, F_OK));
+}
+
+/* Without systemd: it comes back when it is ready, and its name is '@'. */
+TEST(initramfs)
+{
+	static char * const argv[] = { LUOD, "--initramfs", "--socket=" LUOD_SOCKET, NULL };
+	struct luod_client c;
+	struct ucred peer;
+	socklen_t len = sizeof(peer);
+	char path[64], first = 0;
+	int fd;
+
+	if (!lu_stage())
+		SKIP(return, "the agent is in a guest only");
+	ASSERT_EQ(0, luod_run(argv));
+	ASSERT_EQ(0, luod_connect(&c, 0));
+	ASSERT_EQ(0, getsockopt(c.fd, SOL_SOCKET, SO_PEERCRED, &peer, &len));
+	snprintf(path, sizeof(path), "/proc/%d/cmdline", peer.pid);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	EXPECT_EQ(1, read(fd, &first, 1));
+	EXPECT_EQ('@', first);
+	EXPECT_EQ(0, kill(peer.pid, SIGTERM));
+	EXPECT_TRUE(luod_ended(&c));
+}

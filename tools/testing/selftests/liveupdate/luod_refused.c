@@ -1,0 +1,266 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Updates by the agent that do not come about, for every reason there is.
+ */
+#include <signal.h>
+
+#include "lu_harness.h"
+#include "luod_util.h"
+
+#define ALICE	1000
+#define BOB	1001
+#define CAROL	1002
+
+#define BACKUP	\
+	"{\"op\":\"refuse\",\"phase\":\"prepare\",\"update\":1,\"reason\":\"busy with a backup\"}\n"
+#define TOO_EARLY \
+	"{\"op\":\"ready\",\"phase\":\"suspend\",\"update\":1}\n"
+#define SHOW_BOBS	"{\"op\":\"show\",\"name\":\"vm\",\"uid\":1001}\n"
+
+/* Image and initramfs stay open, and the journal with its session. */
+#define LOADED_FDS	4
+
+FIXTURE(update)
+{
+	pid_t pid;
+	int fds;
+	struct luod_client root, a, b;
+	int session_a, session_b, file;
+};
+
+FIXTURE_SETUP(update)
+{
+	if (!lu_stage())
+		SKIP(return, LU_NO_GUEST);
+	unlink(LUOD_LOG);
+	self->pid = luod_start(NULL);
+	ASSERT_LT(0, self->pid);
+	ASSERT_EQ(0, luod_connect(&self->root, 0));
+	ASSERT_EQ(0, luod_ask(&self->root, LUOD_WATCH));
+	self->fds = luod_fds(self->pid) - 1;
+	ASSERT_EQ(0, luod_connect(&self->a, ALICE));
+	ASSERT_EQ(0, luod_connect(&self->b, BOB));
+	self->session_a = luod_session(&self->a, "vm");
+	self->session_b = luod_session(&self->b, "vm");
+	ASSERT_LE(0, self->session_a);
+	ASSERT_LE(0, self->session_b);
+	self->file = lu_memfd("m", LU_MIB, 1);
+	ASSERT_EQ(0, lu_preserve(self->session_a, self->file, 1));
+	ASSERT_EQ(0, luod_load_next(&self->root));
+}
+
+/* Whatever happened: nothing is lost, nothing is left, and it can be tried again. */
+FIXTURE_TEARDOWN(update)
+{
+	EXPECT_EQ(0, luod_ask(&self->root, LUOD_STATUS));
+	EXPECT_TRUE(luod_has(&self->root, "\"state\":\"idle\""));
+	EXPECT_EQ(-EBUSY, lu_preserve(self->session_a, self->file, 2));
+	EXPECT_EQ(0, lu_check(self->file, 0, LU_MIB, 1));
+	luod_leave(&self->root);
+	luod_leave(&self->a);
+	luod_leave(&self->b);
+	EXPECT_TRUE(luod_await_fds(self->pid, self->fds + LOADED_FDS));
+	EXPECT_EQ(0, luod_stop(self->pid, SIGTERM));
+	close(self->session_a);
+	EXPECT_EQ(0, ftruncate(self->file, 0));
+	lu_unload();
+}
+
+#define UPDATE_TEST(name)	TEST_F_TIMEOUT(update, name, LU_TIMEOUT)
+
+UPDATE_TEST(no_image)
+{
+	ASSERT_EQ(0, lu_unload());
+	EXPECT_EQ(-ENOEXEC, luod_ask(&self->root, LUOD_UPDATE));
+}
+
+UPDATE_TEST(client_that_is_late)
+{
+	ASSERT_EQ(0, luod_ask(&self->a, "{\"op\":\"hello\",\"prepare_ms\":300}\n"));
+	ASSERT_EQ(0, luod_ask(&self->root, LUOD_UPDATE));
+	ASSERT_EQ(0, luod_event(&self->a, "prepare"));
+	EXPECT_TRUE(luod_has(&self->a, "\"deadline_ms\":300"));
+	EXPECT_TRUE(luod_has(&self->a, "\"sessions\":[\"vm\"]"));
+	/* Bob is in no hurry, and need not be. */
+	ASSERT_EQ(0, luod_event(&self->b, "prepare"));
+	EXPECT_TRUE(luod_has(&self->b, "\"deadline_ms\":30000"));
+	ASSERT_EQ(0, luod_event(&self->root, "failed"));
+	EXPECT_TRUE(luod_has(&self->root, "ETIMEDOUT"));
+	EXPECT_TRUE(luod_has(&self->root, "\"uid\":1000,\"state\":\"late\""));
+	EXPECT_TRUE(luod_has(&self->root, "\"uid\":1001,\"state\":\"waiting\""));
+	EXPECT_EQ(0, luod_event(&self->a, "cancel"));
+	EXPECT_EQ(0, luod_event(&self->b, "cancel"));
+	/* An answer that comes now is none. */
+	EXPECT_EQ(-ESTALE, luod_answer(&self->a, "ready", "prepare"));
+}
+
+UPDATE_TEST(client_that_is_late_to_suspend)
+{
+	ASSERT_EQ(0, luod_ask(&self->root, "{\"op\":\"update\",\"suspend_ms\":300}\n"));
+	ASSERT_EQ(0, luod_follow(&self->a, "prepare"));
+	ASSERT_EQ(0, luod_follow(&self->b, "prepare"));
+	ASSERT_EQ(0, luod_follow(&self->b, "suspend"));
+	ASSERT_EQ(0, luod_event(&self->a, "suspend"));
+	ASSERT_EQ(0, luod_event(&self->root, "failed"));
+	EXPECT_TRUE(luod_has(&self->root, "\"uid\":1000,\"state\":\"late\""));
+	EXPECT_FALSE(luod_has(&self->root, "\"uid\":1001"));
+	EXPECT_EQ(0, luod_event(&self->b, "cancel"));
+}
+
+UPDATE_TEST(client_that_refuses)
+{
+	ASSERT_EQ(0, luod_ask(&self->root, LUOD_UPDATE));
+	ASSERT_EQ(0, luod_event(&self->a, "prepare"));
+	EXPECT_EQ(0, luod_ask(&self->a, BACKUP));
+	ASSERT_EQ(0, luod_event(&self->root, "failed"));
+	EXPECT_TRUE(luod_has(&self->root, "busy with a backup"));
+	EXPECT_TRUE(luod_has(&self->root, "\"state\":\"refused\""));
+	EXPECT_EQ(0, luod_event(&self->b, "cancel"));
+}
+
+UPDATE_TEST(client_that_vanishes_while_it_prepares)
+{
+	ASSERT_EQ(0, luod_ask(&self->root, LUOD_UPDATE));
+	ASSERT_EQ(0, luod_event(&self->b, "prepare"));
+	luod_leave(&self->b);
+	ASSERT_EQ(0, luod_event(&self->root, "failed"));
+	EXPECT_TRUE(luod_has(&self->root, "\"uid\":1001,\"state\":\"gone\""));
+	EXPECT_EQ(0, luod_event(&self->a, "cancel"));
+}
+
+/* It has said that it is prepared, and is not there to be suspended. */
+UPDATE_TEST(client_that_vanishes_when_it_is_prepared)
+{
+	ASSERT_EQ(0, luod_ask(&self->root, LUOD_UPDATE));
+	ASSERT_EQ(0, luod_follow(&self->b, "prepare"));
+	luod_leave(&self->b);
+	ASSERT_EQ(0, luod_event(&self->root, "failed"));
+	EXPECT_TRUE(luod_has(&self->root, "\"state\":\"gone\""));
+	EXPECT_EQ(0, luod_event(&self->a, "cancel"));
+}
+
+/* Suspended, it may go: its session is kept, and dropped with the update. */
+UPDATE_TEST(client_that_goes_when_it_is_suspended)
+{
+	ASSERT_EQ(0, luod_ask(&self->root, LUOD_UPDATE));
+	ASSERT_EQ(0, luod_follow(&self->a, "prepare"));
+	ASSERT_EQ(0, luod_follow(&self->b, "prepare"));
+	ASSERT_EQ(0, luod_follow(&self->b, "suspend"));
+	luod_leave(&self->b);
+	close(self->session_b);
+	ASSERT_EQ(0, luod_event(&self->a, "suspend"));
+	EXPECT_EQ(0, luod_ask(&self->root, SHOW_BOBS));
+	EXPECT_EQ(0, luod_ask(&self->root, LUOD_CANCEL));
+	EXPECT_EQ(0, luod_event(&self->a, "cancel"));
+	EXPECT_EQ(-ENOENT, luod_ask(&self->root, SHOW_BOBS));
+	EXPECT_TRUE(luod_said("session vm of uid 1001 is dropped"));
+}
+
+UPDATE_TEST(cancelled_and_begun_again)
+{
+	int fds = luod_fds(self->pid);
+	struct luod_client c;
+
+	ASSERT_EQ(0, luod_ask(&self->root, LUOD_UPDATE));
+	EXPECT_EQ(-EBUSY, luod_ask(&self->root, LUOD_UPDATE));
+	EXPECT_EQ(-EBUSY, luod_load_next(&self->root));
+	/* Nobody comes in now: it would not be asked. */
+	ASSERT_EQ(0, luod_connect(&c, CAROL));
+	EXPECT_EQ(-EAGAIN, luod_session(&c, "late"));
+	EXPECT_EQ(-EPERM, luod_ask(&c, LUOD_CANCEL));
+	ASSERT_EQ(0, luod_follow(&self->a, "prepare"));
+	EXPECT_EQ(-ESTALE, luod_ask(&self->a, TOO_EARLY));
+	ASSERT_EQ(0, luod_send(&self->root, LUOD_CANCEL, NULL, 0));
+	ASSERT_EQ(0, luod_event(&self->root, "failed"));
+	EXPECT_TRUE(luod_has(&self->root, "ECANCELED"));
+	ASSERT_EQ(0, luod_receive(&self->root));
+	EXPECT_TRUE(luod_has(&self->root, "\"ok\":true"));
+	EXPECT_EQ(0, luod_event(&self->a, "cancel"));
+	EXPECT_EQ(0, luod_event(&self->b, "cancel"));
+	EXPECT_EQ(-ENOENT, luod_ask(&self->root, LUOD_CANCEL));
+	EXPECT_LE(0, luod_session(&c, "late"));
+	luod_leave(&c);
+	ASSERT_TRUE(luod_await_fds(self->pid, fds));
+
+	ASSERT_EQ(0, luod_ask(&self->root, LUOD_UPDATE));
+	ASSERT_EQ(0, luod_event(&self->a, "prepare"));
+	EXPECT_TRUE(luod_has(&self->a, "\"update\":2"));
+	EXPECT_EQ(0, luod_ask(&self->root, LUOD_CANCEL));
+}
+
+/* Who wants the update goes away: it goes on, and others can cancel it. */
+UPDATE_TEST(nobody_watches)
+{
+	ASSERT_EQ(0, luod_ask(&self->root, LUOD_UPDATE));
+	luod_leave(&self->root);
+	ASSERT_EQ(0, luod_follow(&self->a, "prepare"));
+	ASSERT_EQ(0, luod_follow(&self->b, "prepare"));
+	ASSERT_EQ(0, luod_event(&self->a, "suspend"));
+	ASSERT_EQ(0, luod_connect(&self->root, 0));
+	EXPECT_EQ(0, luod_ask(&self->root, LUOD_CANCEL));
+}
+
+/* The kernel says no when it comes to it: everybody goes on. */
+UPDATE_TEST(reboot_that_is_refused)
+{
+	ASSERT_EQ(0, luod_ask(&self->root, LUOD_UPDATE));
+	ASSERT_EQ(0, luod_follow(&self->a, "prepare"));
+	ASSERT_EQ(0, luod_follow(&self->b, "prepare"));
+	ASSERT_EQ(0, lu_unload());
+	ASSERT_EQ(0, luod_follow(&self->a, "suspend"));
+	ASSERT_EQ(0, luod_follow(&self->b, "suspend"));
+	ASSERT_EQ(0, luod_event(&self->root, "failed"));
+	EXPECT_TRUE(luod_has(&self->root, "\"phase\":\"jump\""));
+	EXPECT_EQ(0, luod_event(&self->a, "cancel"));
+	EXPECT_EQ(0, luod_event(&self->b, "cancel"));
+}
+
+/* Told to end, luod says that there is no update. */
+UPDATE_TEST(luod_told_to_end)
+{
+	ASSERT_EQ(0, luod_ask(&self->root, LUOD_UPDATE));
+	ASSERT_EQ(0, luod_follow(&self->a, "prepare"));
+	EXPECT_EQ(0, luod_stop(self->pid, SIGTERM));
+	EXPECT_EQ(0, luod_event(&self->a, "cancel"));
+	EXPECT_TRUE(luod_ended(&self->a));
+	luod_leave(&self->a);
+	luod_leave(&self->b);
+	luod_leave(&self->root);
+	self->pid = luod_start(NULL);
+	ASSERT_LT(0, self->pid);
+	ASSERT_EQ(0, luod_connect(&self->root, 0));
+	ASSERT_EQ(0, luod_load_next(&self->root));
+}
+
+/* Killed in the middle, at each step: the clients see it, and it goes again. */
+UPDATE_TEST(luod_killed)
+{
+	static const char * const last[] = { NULL, "prepare", "suspend" };
+	size_t i;
+
+	for (i = 0; i < ARRAY_SIZE(last); i++) {
+		ASSERT_EQ(0, luod_ask(&self->root, LUOD_UPDATE));
+		if (last[i]) {
+			ASSERT_EQ(0, luod_follow(&self->a, "prepare"));
+			ASSERT_EQ(0, luod_follow(&self->b, "prepare"));
+		}
+		if (last[i] && !strcmp(last[i], "suspend"))
+			ASSERT_EQ(0, luod_follow(&self->a, "suspend"));
+		ASSERT_EQ(128 + SIGKILL, luod_stop(self->pid, SIGKILL));
+		EXPECT_TRUE(luod_ended(&self->a));
+		luod_leave(&self->a);
+		luod_leave(&self->b);
+		luod_leave(&self->root);
+		EXPECT_EQ(-EBUSY, lu_preserve(self->session_a, self->file, 2));
+
+		self->pid = luod_start(NULL);
+		ASSERT_LT(0, self->pid);
+		ASSERT_EQ(0, luod_connect(&self->root, 0));
+		ASSERT_EQ(0, luod_ask(&self->root, LUOD_WATCH));
+		ASSERT_EQ(0, luod_connect(&self->a, ALICE));
+		ASSERT_EQ(0, luod_connect(&self->b, BOB));
+		ASSERT_EQ(0, luod_ask_with(&self->a, "{\"op\":\"attach\"}\n", &self->session_a, 1));
+		ASSERT_EQ(0, luod_ask_with(&self->b, "{\"op\":\"attach\"}\n", &self->session_b, 1));
+		ASSERT_EQ(0, luod_load_next(&self->root));
+	}
+}
