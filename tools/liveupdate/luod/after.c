@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/queue.h>
+#include <unistd.h>
 
 #include "after.h"
 #include "conn.h"
@@ -270,8 +271,10 @@ void after_refresh(int device)
 static void refresh(struct turn *turn, int device)
 {
 	after.refreshing = false;
-	if (device >= 0)
-		after_refresh(device);
+	if (device < 0)
+		return;
+	after_refresh(device);
+	close(device);
 }
 
 /**

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "call.h"
 #include "conn.h"
@@ -91,6 +92,9 @@ static void run_with_device(struct turn *turn, int device)
 				strerror(-device));
 	else
 		err = table[call->req.op].run(call);
+	/* Before the answer: who reads it may want the device next. */
+	if (device >= 0)
+		close(device);
 	finish(call, err);
 }
 

@@ -2,7 +2,6 @@
 #include <errno.h>
 #include <event2/event.h>
 #include <stdbool.h>
-#include <unistd.h>
 
 #include "luo.h"
 #include "luod.h"
@@ -25,8 +24,6 @@ static bool run_first(void)
 		return false;
 	TAILQ_REMOVE(&line, turn, link);
 	turn->run(turn, device);
-	if (device >= 0)
-		close(device);
 	return true;
 }
 

@@ -12,8 +12,8 @@
 
 /**
  * struct turn - something that needs the device
- * @run: called once, with the device, which is closed afterwards, or with why it
- *       cannot be had: -EBUSY if it was not free in time
+ * @run: called once, with the device, which it closes, or with why it cannot be
+ *       had: -EBUSY if it was not free in time
  */
 struct turn {
 	TAILQ_ENTRY(turn) link;
