@@ -32,6 +32,12 @@ build_tools()
 	logged "tools$FLAVOUR" 'see tools/liveupdate' \
 		make -C "$TREE/tools/liveupdate" -j"$JOBS" CC='ccache gcc' \
 		OUTPUT="$OUT/agent/" KHDR_INCLUDES="-isystem $HEADERS" all
+	# For long tests: what reads or writes where it should not ends at once.
+	[[ -z ${FULL:-} ]] || logged "tools-asan$FLAVOUR" 'see tools/liveupdate' \
+		make -C "$TREE/tools/liveupdate" -j"$JOBS" CC='ccache gcc' \
+		OUTPUT="$OUT/agent-asan/" KHDR_INCLUDES="-isystem $HEADERS" \
+		CFLAGS='-O1 -g -fsanitize=address,undefined -fno-sanitize-recover=all' \
+		"$OUT/agent-asan/luod/luod"
 }
 
 build_samples()
@@ -93,6 +99,7 @@ fill_root()
 	for dir in luod luoctl; do
 		[[ ! -x $OUT/agent/$dir/$dir ]] || add_program "$OUT/agent/$dir/$dir" "/usr/sbin/$dir"
 	done
+	[[ -z ${FULL:-} ]] || add_program "$OUT/agent-asan/luod/luod" /usr/sbin/luod-asan
 	for dir in "$OUT"/modules-*/lib/modules; do
 		[[ ! -d $dir ]] || cp -a "$dir" "$ROOT/lib/"
 	done

@@ -51,8 +51,9 @@ static int open_log(void)
 /* Start luod and wait until it says that clients can connect. */
 pid_t luod_start(char *const more[])
 {
+	char luod[64] = LUOD;
 	char *argv[ARGS_MAX] = {
-		LUOD, "--socket=" LUOD_SOCKET, "--socket-mode=0666", "--jump=direct",
+		luod, "--socket=" LUOD_SOCKET, "--socket-mode=0666", "--jump=direct",
 	};
 	struct sockaddr_un addr = { .sun_family = AF_UNIX, .sun_path = "/tmp/luod.notify" };
 	int notify = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0), n, i;
@@ -60,6 +61,8 @@ pid_t luod_start(char *const more[])
 	char word[64] = "";
 	pid_t pid;
 
+	/* Another one than usual, built with AddressSanitizer for example. */
+	lu_param("lu.luod", luod, sizeof(luod));
 	for (n = 0; argv[n]; n++)
 		;
 	for (i = 0; more && more[i]; i++)
@@ -71,9 +74,11 @@ pid_t luod_start(char *const more[])
 	pid = fork();
 	if (!pid) {
 		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		/* It does not keep the test's line open. */
 		dup2(open_log(), STDERR_FILENO);
+		dup2(STDERR_FILENO, STDOUT_FILENO);
 		setenv("NOTIFY_SOCKET", addr.sun_path, 1);
-		execv(LUOD, argv);
+		execv(luod, argv);
 		_exit(127);
 	}
 	if (pid < 0)
@@ -85,8 +90,8 @@ pid_t luod_start(char *const more[])
 	return pid;
 }
 
-/* The exit status, or 128 and the signal. */
-static int status_of(pid_t pid)
+/* The exit status of a program, or 128 and the signal. */
+int luod_wait(pid_t pid)
 {
 	int status;
 
@@ -97,11 +102,11 @@ static int status_of(pid_t pid)
 
 int luod_stop(pid_t pid, int sig)
 {
-	return kill(pid, sig) ? -errno : status_of(pid);
+	return kill(pid, sig) ? -errno : luod_wait(pid);
 }
 
-/* Run a luod that is expected to end, or another program; its words are kept. */
-int luod_run(char *const argv[])
+/* Start luoctl, or a luod that is expected to end; its words are kept. */
+pid_t luod_spawn(char *const argv[])
 {
 	pid_t pid;
 
@@ -115,7 +120,14 @@ int luod_run(char *const argv[])
 		execvp(argv[0], argv);
 		_exit(127);
 	}
-	return pid < 0 ? -errno : status_of(pid);
+	return pid < 0 ? -errno : pid;
+}
+
+int luod_run(char *const argv[])
+{
+	pid_t pid = luod_spawn(argv);
+
+	return pid < 0 ? pid : luod_wait(pid);
 }
 
 /* Whether @what has been logged, or is in time. */

@@ -22,6 +22,8 @@
 
 pid_t luod_start(char *const more[]);
 int luod_stop(pid_t pid, int sig);
+pid_t luod_spawn(char *const argv[]);
+int luod_wait(pid_t pid);
 int luod_run(char *const argv[]);
 bool luod_said(const char *what);
 int luod_fds(pid_t pid);

@@ -1,0 +1,325 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * libluo and luoctl, as those use them who mean it well.
+ */
+#include <signal.h>
+#include <sys/socket.h>
+
+#include "luo.h"
+#include "lu_harness.h"
+#include "luod_util.h"
+
+/* One byte too many. */
+#define LONG_NAME "0123456789012345678901234567890123456789012345678901234567890123"
+
+#define CTL	"/usr/sbin/luoctl"
+
+#define RUN(...)	luod_run((char *[]) { CTL, __VA_ARGS__, NULL })
+#define SPAWN(...)	luod_spawn((char *[]) { CTL, __VA_ARGS__, NULL })
+
+FIXTURE(clients)
+{
+};
+
+FIXTURE_SETUP(clients)
+{
+	if (!lu_stage())
+		SKIP(return, LU_NO_GUEST);
+	unlink(LUOD_LOG);
+	setenv("LUOD_SOCKET", LUOD_SOCKET, 1);
+}
+
+FIXTURE_TEARDOWN(clients)
+{
+}
+
+#define CLIENTS(name)	TEST_F_TIMEOUT(clients, name, LU_TIMEOUT)
+
+static void *close_later(void *arg)
+{
+	struct timespec t = { .tv_nsec = 300 * 1000 * 1000 };
+
+	nanosleep(&t, NULL);
+	close(*(int *)arg);
+	return NULL;
+}
+
+static void device(struct __test_metadata *_metadata)
+{
+	struct luo_session_info info = { 0 };
+	int dev = luo_open(0), session, other;
+	pthread_t thread;
+
+	ASSERT_LE(0, dev);
+	EXPECT_EQ(-EBUSY, luo_open(0));
+	EXPECT_EQ(-EBUSY, luo_open(50));
+	ASSERT_EQ(0, pthread_create(&thread, NULL, close_later, &dev));
+	other = luo_open(-1);
+	ASSERT_LE(0, other);
+	pthread_join(thread, NULL);
+	dev = other;
+
+	EXPECT_EQ(-EINVAL, luo_create(dev, ""));
+	EXPECT_EQ(-EINVAL, luo_retrieve(dev, LONG_NAME));
+	EXPECT_EQ(-ENOENT, luo_next(dev, &info));
+	session = luo_create(dev, "one");
+	ASSERT_LE(0, session);
+	EXPECT_EQ(-EEXIST, luo_create(dev, "one"));
+	EXPECT_EQ(-ENOENT, luo_retrieve(dev, "one"));
+	EXPECT_EQ(0, luo_next(dev, &info));
+	EXPECT_STREQ("one", info.name);
+	EXPECT_EQ(LUO_SESSION_OUTGOING, info.state);
+	EXPECT_TRUE(info.by_name);
+	EXPECT_EQ(-EINVAL, luo_retrieve_id(dev, info.id));
+	EXPECT_EQ(-EINVAL, luo_discard(dev, info.id));
+	EXPECT_EQ(-ENOENT, luo_next(dev, &info));
+	close(session);
+	close(dev);
+
+	/* A file that knows no such requests, as older kernels do not. */
+	dev = open("/dev/null", O_RDWR | O_CLOEXEC);
+	EXPECT_EQ(-EOPNOTSUPP, luo_next(dev, &info));
+	EXPECT_EQ(-EOPNOTSUPP, luo_retrieve_id(dev, 1));
+	EXPECT_EQ(-EOPNOTSUPP, luo_discard(dev, 1));
+	EXPECT_EQ(-ENOTTY, luo_create(dev, "x"));
+	close(dev);
+}
+
+static void session_requests(struct __test_metadata *_metadata, int session)
+{
+	int fd = lu_memfd("m", LU_PAGE, 1), null = open("/dev/null", O_RDWR | O_CLOEXEC);
+	char name[LUO_NAME_SIZE];
+
+	EXPECT_EQ(0, luo_preserve(session, fd, 1));
+	EXPECT_EQ(-EEXIST, luo_preserve(session, null, 1));
+	EXPECT_EQ(-ENOENT, luo_preserve(session, null, 2));
+	EXPECT_EQ(-EBADF, luo_preserve(session, -1, 2));
+	EXPECT_EQ(-EINVAL, luo_retrieve_fd(session, 1));
+	EXPECT_EQ(-EINVAL, luo_finish(session));
+	EXPECT_EQ(0, luo_name(session, name));
+	EXPECT_STREQ("passed", name);
+	EXPECT_EQ(-ENOTTY, luo_name(null, name));
+	close(null);
+	close(fd);
+}
+
+/* A session over a socket, and what is none. */
+static void passing(struct __test_metadata *_metadata, int session, int type)
+{
+	char name[LUO_NAME_SIZE], junk[LUO_NAME_SIZE] = "junk";
+	int s[2], fds = lu_count_fds(), got;
+
+	ASSERT_EQ(0, socketpair(AF_UNIX, type, 0, s));
+	EXPECT_EQ(-ENOTTY, luo_send(s[0], s[1]));
+	EXPECT_EQ(0, luo_send(s[0], session));
+	got = luo_receive(s[1], name);
+	ASSERT_LE(0, got);
+	EXPECT_STREQ("passed", name);
+	EXPECT_EQ(FD_CLOEXEC, fcntl(got, F_GETFD));
+	close(got);
+	/* No descriptor; one that is no session; another name than it bears. */
+	ASSERT_EQ((ssize_t)sizeof(junk), send(s[0], junk, sizeof(junk), 0));
+	EXPECT_EQ(-EBADMSG, luo_receive(s[1], NULL));
+	ASSERT_EQ(0, lu_send_fd(s[0], s[0]));
+	EXPECT_EQ(-EBADMSG, luo_receive(s[1], NULL));
+	ASSERT_EQ(0, lu_send_fd(s[0], session));
+	EXPECT_EQ(-EBADMSG, luo_receive(s[1], NULL));
+	close(s[0]);
+	EXPECT_EQ(-ECONNRESET, luo_receive(s[1], NULL));
+	signal(SIGPIPE, SIG_DFL);
+	EXPECT_EQ(-EPIPE, luo_send(s[1], session));
+	close(s[1]);
+	EXPECT_EQ(fds, lu_count_fds());
+}
+
+CLIENTS(library)
+{
+	int dev, session;
+
+	device(_metadata);
+	dev = luo_open(-1);
+	session = luo_create(dev, "passed");
+	close(dev);
+	ASSERT_LE(0, session);
+	session_requests(_metadata, session);
+	passing(_metadata, session, SOCK_STREAM);
+	passing(_metadata, session, SOCK_SEQPACKET);
+}
+
+static void ask_the_agent(struct __test_metadata *_metadata, struct luo_agent *agent)
+{
+	struct luo_event event;
+	char *reply;
+
+	EXPECT_EQ(-EINVAL, luo_agent_session(agent, "a/b", NULL));
+	EXPECT_EQ(-EINVAL, luo_agent_attach(agent, STDIN_FILENO));
+	EXPECT_EQ(-EINVAL, luo_agent_call(agent, "[]", NULL, 0, &reply));
+	EXPECT_EQ(NULL, reply);
+	EXPECT_EQ(-EOPNOTSUPP, luo_agent_call(agent, "{\"op\":\"dance\"}", NULL, 0, &reply));
+	ASSERT_NE(NULL, reply);
+	free(reply);
+	EXPECT_EQ(0, luo_agent_event(agent, &event, 0));
+	EXPECT_EQ(LUO_EVENT_NONE, event.type);
+	EXPECT_EQ(0, luo_agent_event(agent, &event, 20));
+	EXPECT_EQ(LUO_EVENT_NONE, event.type);
+	event.type = LUO_EVENT_PREPARE;
+	EXPECT_EQ(-ESTALE, luo_agent_ready(agent, &event));
+}
+
+/* luoctl's exit statuses, each with what brings it about. */
+static void statuses(struct __test_metadata *_metadata)
+{
+	EXPECT_EQ(2, luod_run((char *[]) { CTL, NULL }));
+	EXPECT_EQ(2, RUN("dance"));
+	EXPECT_EQ(2, RUN("show"));
+	EXPECT_EQ(2, RUN("status", "now"));
+	EXPECT_EQ(2, RUN("--uid=many", "show", "x"));
+	EXPECT_EQ(0, RUN("status"));
+	EXPECT_TRUE(luod_said("update: idle"));
+	EXPECT_EQ(0, RUN("--json", "sessions"));
+	EXPECT_TRUE(luod_said("\"kernel_name\":\"luod/0/mine\""));
+	EXPECT_EQ(0, RUN("show", "mine"));
+	EXPECT_EQ(1, RUN("show", "nobody"));
+	EXPECT_TRUE(luod_said("luoctl: there is no session nobody of uid 0"));
+	EXPECT_EQ(1, RUN("finish", "nobody"));
+	EXPECT_EQ(1, RUN("--id=77", "finish"));
+	EXPECT_EQ(1, RUN("update"));
+	EXPECT_TRUE(luod_said("luoctl: no image is loaded"));
+	EXPECT_EQ(1, RUN("cancel"));
+	EXPECT_EQ(1, RUN("check", "/nowhere"));
+	EXPECT_EQ(4, RUN("check", "/init"));
+	EXPECT_EQ(4, RUN("check", "/host/bzImage-b", "--append=liveupdate=off"));
+	EXPECT_EQ(0, RUN("check", "/host/bzImage-b", "--initrd=/host/initrd"));
+	EXPECT_TRUE(luod_said("/host/bzImage-b can take what is preserved"));
+}
+
+/* Updates that this client has its part in. */
+static void blocked(struct __test_metadata *_metadata, struct luo_agent *agent)
+{
+	struct luo_event event;
+	pid_t pid;
+
+	ASSERT_EQ(0, RUN("load", "/host/bzImage-b", "-i", "/host/initrd"));
+	pid = SPAWN("update");
+	ASSERT_EQ(0, luo_agent_event(agent, &event, -1));
+	ASSERT_EQ(LUO_EVENT_PREPARE, event.type);
+	EXPECT_EQ(0, luo_agent_refuse(agent, &event, "not today"));
+	ASSERT_EQ(0, luo_agent_event(agent, &event, -1));
+	EXPECT_EQ(LUO_EVENT_CANCEL, event.type);
+	EXPECT_EQ(5, luod_wait(pid));
+	EXPECT_TRUE(luod_said("not today"));
+	EXPECT_TRUE(luod_said("refused: process "));
+
+	pid = SPAWN("--prepare-ms=200", "update");
+	EXPECT_EQ(5, luod_wait(pid));
+	EXPECT_TRUE(luod_said("did not get ready within 200 ms"));
+	do {
+		ASSERT_EQ(0, luo_agent_event(agent, &event, -1));
+	} while (event.type != LUO_EVENT_CANCEL);
+
+	pid = SPAWN("update");
+	ASSERT_EQ(0, luo_agent_event(agent, &event, -1));
+	EXPECT_EQ(0, RUN("cancel"));
+	EXPECT_EQ(6, luod_wait(pid));
+	ASSERT_EQ(0, luo_agent_event(agent, &event, -1));
+	EXPECT_EQ(LUO_EVENT_CANCEL, event.type);
+
+	/* An interrupt is a cancel. */
+	pid = SPAWN("update");
+	ASSERT_EQ(0, luo_agent_event(agent, &event, -1));
+	ASSERT_EQ(0, kill(pid, SIGINT));
+	EXPECT_EQ(6, luod_wait(pid));
+	ASSERT_EQ(0, luo_agent_event(agent, &event, -1));
+	EXPECT_EQ(LUO_EVENT_CANCEL, event.type);
+}
+
+CLIENTS(without_a_reboot)
+{
+	struct luo_agent *agent;
+	struct luo_event event;
+	enum luo_origin origin;
+	int session;
+	pid_t luod;
+
+	EXPECT_EQ(-ENOENT, luo_agent_connect(&agent, NULL));
+	EXPECT_EQ(3, RUN("status"));
+	luod = luod_start(NULL);
+	ASSERT_LT(0, luod);
+	ASSERT_EQ(0, luo_agent_connect(&agent, NULL));
+	ask_the_agent(_metadata, agent);
+	session = luo_agent_session(agent, "mine", &origin);
+	ASSERT_LE(0, session);
+	EXPECT_EQ(LUO_NEW, origin);
+	statuses(_metadata);
+	blocked(_metadata, agent);
+
+	/* A new luod is told about the session. */
+	ASSERT_EQ(128 + SIGKILL, luod_stop(luod, SIGKILL));
+	EXPECT_EQ(-ECONNRESET, luo_agent_event(agent, &event, -1));
+	luo_agent_close(agent);
+	luod = luod_start(NULL);
+	ASSERT_LT(0, luod);
+	ASSERT_EQ(0, luo_agent_connect(&agent, LUOD_SOCKET));
+	EXPECT_EQ(-EBUSY, luo_agent_session(agent, "mine", NULL));
+	EXPECT_EQ(0, luo_agent_attach(agent, session));
+	luo_agent_close(agent);
+	EXPECT_EQ(0, luod_stop(luod, SIGTERM));
+}
+
+static void before(struct __test_metadata *_metadata, struct luo_agent *agent)
+{
+	int session = luo_agent_session(agent, "mine", NULL);
+	int large = lu_memfd("large", LU_MIB, 1), small = lu_memfd("small", LU_PAGE, 2);
+	struct luo_event event;
+
+	ASSERT_LE(0, session);
+	ASSERT_EQ(0, RUN("load", "/host/bzImage-b", "-i", "/host/initrd", "-a", "lu.stage=2"));
+	ASSERT_LT(0, SPAWN("update"));
+	ASSERT_EQ(0, luo_agent_event(agent, &event, -1));
+	ASSERT_EQ(LUO_EVENT_PREPARE, event.type);
+	ASSERT_EQ(0, luo_preserve(session, large, 1));
+	ASSERT_EQ(0, luo_agent_ready(agent, &event));
+	ASSERT_EQ(0, luo_agent_event(agent, &event, -1));
+	ASSERT_EQ(LUO_EVENT_SUSPEND, event.type);
+	ASSERT_EQ(0, luo_preserve(session, small, 2));
+	ASSERT_EQ(KSFT_PASS, _metadata->exit_code);
+	luo_agent_ready(agent, &event);
+	luo_agent_event(agent, &event, -1);
+	ASSERT_STREQ("", "the reboot did not come");
+}
+
+static void after(struct __test_metadata *_metadata, struct luo_agent *agent)
+{
+	enum luo_origin origin;
+	int session = luo_agent_session(agent, "mine", &origin), fd;
+
+	ASSERT_LE(0, session);
+	EXPECT_EQ(LUO_FROM_BEFORE, origin);
+	fd = luo_retrieve_fd(session, 1);
+	ASSERT_LE(0, fd);
+	EXPECT_EQ(0, lu_check(fd, 0, LU_MIB, 1));
+	fd = luo_retrieve_fd(session, 2);
+	ASSERT_LE(0, fd);
+	EXPECT_EQ(0, lu_check(fd, 0, LU_PAGE, 2));
+	EXPECT_EQ(-ENOENT, luo_retrieve_fd(session, 3));
+	EXPECT_EQ(0, RUN("status"));
+	EXPECT_TRUE(luod_said("updated from 6.12"));
+	EXPECT_TRUE(luod_said("sessions: 0 waiting, 1 returned, 0 finished, 0 lost"));
+	EXPECT_EQ(0, RUN("finish", "mine"));
+	EXPECT_TRUE(luod_said("all sessions of the last update are finished"));
+	EXPECT_EQ(-ENOENT, luo_retrieve_fd(session, 1));
+}
+
+CLIENTS(update)
+{
+	struct luo_agent *agent;
+	pid_t luod = luod_start(NULL);
+
+	ASSERT_LT(0, luod);
+	ASSERT_EQ(0, luo_agent_connect(&agent, NULL));
+	if (lu_stage() == 1)
+		before(_metadata, agent);
+	after(_metadata, agent);
+	luo_agent_close(agent);
+	EXPECT_EQ(0, luod_stop(luod, SIGTERM));
+}
