@@ -8,6 +8,7 @@ MAKEFLAGS += --no-print-directory
 export LINUX ACCEL BUILD T P PEER FORCE JOBS GUESTS CONFIG FULL STEP
 
 H := harness
+B := $(or $(BUILD),build)
 
 .PHONY: help
 help:
@@ -82,6 +83,9 @@ $(eval $(call flavour))
 .PHONY: test-full
 test-full: export FULL = 1
 test-full: test
+	@$(H)/deps.sh full
+	@$(MAKE) -C tools/liveupdate OUTPUT=$(abspath $(B))/fuzz/ \
+		KHDR_INCLUDES="-isystem $(CURDIR)/include/uapi" fuzz
 
 .PHONY: bench bench-full
 bench bench-full: kernel-bench
@@ -111,8 +115,6 @@ series-check: tree
 check check-full: tree
 	@$(H)/deps.sh check
 	@$(H)/check.sh $(or $(STEP),$(patsubst check-%,%,$(@:check=all)))
-
-B := $(or $(BUILD),build)
 
 # The library, the agent and its control; DESTDIR=, prefix= as usual.
 .PHONY: install

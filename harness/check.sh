@@ -17,7 +17,7 @@ shopt -s lastpipe
 
 WORK=$BUILD/check
 ALL=(shell spelling spdx series style maintainers kernel-doc references documents
-	objects clang coccinelle)
+	objects tools clang coccinelle)
 FULL=("${ALL[@]}" htmldocs clang-kernel)
 
 # Of checkpatch's ideas, those that do not fit a series in this form: added files
@@ -338,6 +338,19 @@ check_clang-kernel()
 
 	kbuild clang LLVM=1 CC='ccache clang' HOSTCC='ccache clang' bzImage modules >"$log" 2>&1 || true
 	verdict 'clang: kernel' "$(complaints "$log")"
+}
+
+# The agent with more warnings than usual, its header in C++, its manual pages.
+check_tools()
+{
+	local log=$LOGS/check-tools.log
+
+	make -s -C "$TOP/tools/liveupdate" OUTPUT="$WORK/tools-liveupdate/" \
+		CFLAGS='-O2 -Werror -Wshadow' KHDR_INCLUDES="-isystem $TOP/include/uapi" \
+		all check >"$log" 2>&1 || echo "see $log" >>"$log"
+	verdict 'tools/liveupdate' "$(grep -v '^  [A-Z]' "$log" || true)"
+	verdict 'tools/liveupdate/completion' \
+		"$(shellcheck "$TOP"/tools/liveupdate/completion/* 2>&1 || true)"
 }
 
 main()

@@ -44,6 +44,8 @@ needed()
 		cat <<-'END'
 			/usr/bin/sparse			sparse
 			/usr/bin/shellcheck		shellcheck
+			/usr/bin/mandoc			mandoc
+			/usr/bin/g++			g++
 			/usr/bin/codespell		codespell
 			/usr/bin/clang			clang
 			/usr/bin/ld.lld			lld
@@ -56,6 +58,9 @@ needed()
 	fi
 	if [[ $* == *bench* ]]; then
 		printf '%s\n' '/usr/bin/gnuplot gnuplot-nox' '/usr/bin/file file'
+	fi
+	if [[ $* == *full* ]]; then
+		printf '%s\n' '/usr/bin/clang clang' '/usr/bin/clang libclang-rt-dev'
 	fi
 }
 
