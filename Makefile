@@ -124,7 +124,7 @@ install: deps
 
 .PHONY: clean distclean
 clean:
-	rm -rf $(B)/x86_64* $(B)/results* $(B)/logs $(B)/accel
+	rm -rf $(B)/x86_64* $(B)/results* $(B)/logs $(B)/accel $(B)/install $(B)/fuzz $(B)/check
 
 distclean:
 	rm -rf $(B)
