@@ -183,10 +183,10 @@ TEST_F(luod, line_that_does_not_end)
 /* Two requests in one piece, one in two pieces. */
 TEST_F(luod, pieces)
 {
-	ASSERT_EQ(0, luod_send(&self->a, "{\"op\":\"hello\",\"id\":1}\n{\"op\":\"hel", NULL, 0));
+	ASSERT_EQ(0, luod_send(&self->a, "{\"op\":\"hello\",\"id\":1}\n{\"op\":\"hello", NULL, 0));
 	ASSERT_EQ(0, luod_receive(&self->a));
 	EXPECT_TRUE(luod_has(&self->a, "\"id\":1"));
-	EXPECT_EQ(0, luod_ask(&self->a, "lo\",\"id\":2}\n"));
+	EXPECT_EQ(0, luod_ask(&self->a, "\",\"id\":2}\n"));
 	EXPECT_TRUE(luod_has(&self->a, "\"id\":2"));
 }
 
