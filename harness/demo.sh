@@ -31,9 +31,10 @@ next_line()
 	return 1
 }
 
-# A line of the console as the spectator gets it; nothing for most of them.
+# A line of the console as the spectator of the VMs gets it; nothing for most of them.
 tell_kernel()
 {
+	[[ $story == vms ]] || return 0
 	case $1 in
 	*' sessions go to the next kernel')
 		printf '%-10s all files are frozen' 'kernel A' ;;
@@ -138,10 +139,10 @@ run()
 
 main()
 {
-	local accel
+	local accel story=${1:-vms}
 
 	accel=$("$TOP/harness/accel.sh")
-	case ${1:-vms} in
+	case $story in
 	vms)
 		[[ $accel != kvm ]] || nested || accel=tcg
 		step "two VMs on a host that goes from kernel A to kernel B ($accel)"
@@ -158,7 +159,7 @@ main()
 		printf '\n  %sthe data survived the kernel%s\n' "$green" "$plain"
 		;;
 	*)
-		die "demo.sh: what is \"$1\"?" 'vms or memfd'
+		die "demo.sh: what is \"$story\"?" 'vms or memfd'
 		;;
 	esac
 	echo
