@@ -148,6 +148,7 @@ void memfd_luo_let_go(struct memfd_luo *luo, struct folio *folio)
 struct memfd_luo_batch {
 	unsigned int nr;
 	unsigned int nr_runs;
+	pgoff_t next;				/* after the last folio */
 	struct folio *folios[MEMFD_LUO_BATCH];
 	pgoff_t index[MEMFD_LUO_BATCH];		/* where runs[] belong */
 	struct kho_run runs[MEMFD_LUO_BATCH];
@@ -185,6 +186,38 @@ static void memfd_luo_pin(struct folio *folio)
 	}
 }
 
+/* The tag of the entry that the walk is at, without a call in most cases. */
+static bool memfd_luo_walk_tagged(struct xa_state *xas)
+{
+	if (!xas->xa_node)
+		return xas_get_mark(xas, MEMFD_LUO_TAG);
+	return test_bit(xas->xa_offset,
+			xas->xa_node->marks[(__force unsigned int)MEMFD_LUO_TAG]);
+}
+
+/* A neighbour in memory and in the file makes the last run longer. */
+static void memfd_luo_add_run(struct memfd_luo_batch *batch,
+			      struct folio *folio)
+{
+	unsigned int order = folio_order(folio);
+	unsigned long pfn = folio_pfn(folio);
+	struct kho_run *run;
+
+	if (batch->nr_runs) {
+		run = &batch->runs[batch->nr_runs - 1];
+		if (order == run->order && folio->index == batch->next &&
+		    pfn == run->pfn + (run->nr << order)) {
+			run->nr++;
+			return;
+		}
+	}
+	batch->index[batch->nr_runs] = folio->index;
+	run = &batch->runs[batch->nr_runs++];
+	run->pfn = pfn;
+	run->nr = 1;
+	run->order = order;
+}
+
 /*
  * Lock, pin and tag folios from *@index on, up to the first one that is not
  * simple, or locked by somebody else. Nobody sees the tags as long as the folios
@@ -199,12 +232,14 @@ static void memfd_luo_collect(struct memfd_luo *luo,
 	struct folio *folio;
 
 	batch->nr = 0;
+	batch->nr_runs = 0;
+	batch->next = *index;
 	xas_lock_irq(&xas);
 	xas_for_each(&xas, folio, ULONG_MAX) {
 		if (xa_is_value(folio) || seen++ == 2 * MEMFD_LUO_BATCH)
 			break;
 		/* Who has added it has recorded it, too. */
-		if (!xas_get_mark(&xas, MEMFD_LUO_TAG)) {
+		if (!memfd_luo_walk_tagged(&xas)) {
 			if (batch->nr == MEMFD_LUO_BATCH ||
 			    !memfd_luo_is_simple(luo, folio, &block))
 				break;
@@ -215,42 +250,17 @@ static void memfd_luo_collect(struct memfd_luo *luo,
 				break;
 			memfd_luo_pin(folio);
 			xas_set_mark(&xas, MEMFD_LUO_TAG);
+			memfd_luo_add_run(batch, folio);
 			batch->folios[batch->nr++] = folio;
 		}
-		*index = folio_next_index(folio);
+		batch->next = folio_next_index(folio);
 	}
 	xas_unlock_irq(&xas);
+	*index = batch->next;
 
 	if (batch->nr)
 		node_stat_mod_folio(batch->folios[0], NR_FOLL_PIN_ACQUIRED,
 				    batch->nr);
-}
-
-/* Neighbours in memory and in the file make a run. */
-static void memfd_luo_make_runs(struct memfd_luo_batch *batch)
-{
-	struct kho_run *run = NULL;
-	pgoff_t next = 0;
-	unsigned int i;
-
-	batch->nr_runs = 0;
-	for (i = 0; i < batch->nr; i++) {
-		struct folio *folio = batch->folios[i];
-		unsigned int order = folio_order(folio);
-		unsigned long pfn = folio_pfn(folio);
-
-		if (run && folio->index == next && order == run->order &&
-		    pfn == run->pfn + (run->nr << order)) {
-			run->nr++;
-		} else {
-			batch->index[batch->nr_runs] = folio->index;
-			run = &batch->runs[batch->nr_runs++];
-			run->pfn = pfn;
-			run->nr = 1;
-			run->order = order;
-		}
-		next = folio->index + (1UL << order);
-	}
 }
 
 /*
@@ -269,7 +279,6 @@ static int memfd_luo_bulk(struct memfd_luo *luo, struct memfd_luo_batch *batch,
 	memfd_luo_collect(luo, batch, index);
 	if (!batch->nr)
 		return *index != start;
-	memfd_luo_make_runs(batch);
 
 	mutex_lock(&luo->lock);
 	err = memfd_luo_reserve_runs(luo, batch->runs, batch->nr_runs);
