@@ -41,13 +41,35 @@ static bool luo_enabled __ro_after_init;
 DECLARE_RWSEM(luo_gate);
 
 /**
- * luo_escape_name - make a name fit to stand between quotes in a line
- * @escaped: room for the result
- * @name:    any bytes
- * @size:    how many there can be; a NUL ends them before
+ * luo_escape - make a name fit to stand between quotes in a line
+ * @buf:  room for the result, which ends in a NUL; may be %NULL if @room is 0
+ * @room: bytes of it
+ * @name: any bytes
+ * @size: how many there can be; a NUL ends them before
  *
- * Nothing in the result ends the line or the quotes, and nothing is not ASCII;
- * different names look different, unless they are longer than any can be.
+ * Nothing in the result ends the line or the quotes, and nothing is not ASCII:
+ * such bytes, quotes and backslashes are written as in C. Different names look
+ * different, unless they were cut.
+ *
+ * Context: any.
+ * Return: the length that the result has where there is room for it.
+ */
+size_t luo_escape(char *buf, size_t room, const char *name, size_t size)
+{
+	size_t len = string_escape_mem(name, strnlen(name, size), buf,
+				       room ? room - 1 : 0, LUO_ESCAPES,
+				       LUO_ESCAPED);
+
+	if (room)
+		buf[min(len, room - 1)] = 0;
+	return len;
+}
+
+/**
+ * luo_escape_name - luo_escape() for a name of a session, a handler or an FLB
+ * @escaped: room for the result
+ * @name:    the name
+ * @size:    bytes of it
  *
  * Context: any.
  * Return: the result.
@@ -55,13 +77,7 @@ DECLARE_RWSEM(luo_gate);
 const char *luo_escape_name(struct luo_escaped *escaped, const char *name,
 			    size_t size)
 {
-	int len;
-
-	len = string_escape_mem(name, strnlen(name, size), escaped->s,
-				sizeof(escaped->s) - 1,
-				ESCAPE_HEX | ESCAPE_NAP | ESCAPE_APPEND,
-				"\"\\");
-	escaped->s[min_t(size_t, len, sizeof(escaped->s) - 1)] = 0;
+	luo_escape(escaped->s, sizeof(escaped->s), name, size);
 	return escaped->s;
 }
 

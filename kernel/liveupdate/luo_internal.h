@@ -19,7 +19,7 @@
  *				write: PRESERVE_FD, FINISH, close
  *	luo_file.lock		one file's way back (RETRIEVE_FD)
  *	handler operations	a handler's own locks
- *	table lock		luo_session.c: names and lists of sessions
+ *	table lock		luo_session_table.c: names and lists of sessions
  *	handlers lock		luo_handler.c: the handlers; can_preserve is
  *				called with it. get_id is called without it,
  *				below the locks of the session and the file
@@ -42,6 +42,7 @@
 #include <linux/rwsem.h>
 #include <linux/sched.h>
 #include <linux/sched/clock.h>
+#include <linux/string_helpers.h>
 #include <linux/xarray.h>
 
 /**
@@ -177,6 +178,11 @@ struct luo_escaped {
 /* luo_core.c */
 extern struct rw_semaphore luo_gate;
 
+/* How names are escaped wherever they are shown. */
+#define LUO_ESCAPES	(ESCAPE_ANY | ESCAPE_NAP | ESCAPE_APPEND)
+#define LUO_ESCAPED	"\"\\"
+
+size_t luo_escape(char *buf, size_t room, const char *name, size_t size);
 const char *luo_escape_name(struct luo_escaped *escaped, const char *name,
 			    size_t size);
 
@@ -210,11 +216,7 @@ struct file *luo_session_create(const char *name);
 struct file *luo_session_retrieve(const char *name);
 struct file *luo_session_retrieve_id(u64 id);
 int luo_session_discard(u64 id);
-int luo_session_next(struct liveupdate_ioctl_next_session *args);
-struct luo_session *luo_session_get_from(u64 id);
 void luo_session_put(struct luo_session *session);
-bool luo_session_holder(const struct luo_session *session,
-			struct luo_holder *holder);
 const char *luo_session_state_name(const struct luo_session *session);
 int luo_session_preserve_fd(struct luo_session *session, int fd, u64 token);
 struct file *luo_session_retrieve_fd(struct luo_session *session, u64 token);
@@ -226,6 +228,23 @@ void luo_sessions_free_lists(void);
 __printf(2, 3)
 void luo_session_err(const struct luo_session *session, const char *fmt, ...);
 void luo_sessions_reap(void);
+
+/* luo_session_table.c */
+int luo_session_table_init(void);
+struct list_head *luo_session_list(enum luo_session_kind kind);
+unsigned long luo_nr_all_sessions(void);
+int luo_session_link(struct luo_session *session, enum luo_session_kind kind);
+void luo_session_unlink(struct luo_session *session);
+struct luo_session *luo_session_grab(const char *name);
+struct luo_session *luo_session_grab_id(u64 id);
+void luo_session_let_go(struct luo_session *session);
+bool luo_session_name_is_taken(const struct luo_session *session);
+struct luo_session *luo_session_get_from(u64 id);
+bool luo_session_holder(const struct luo_session *session,
+			struct luo_holder *holder);
+int luo_session_next(struct liveupdate_ioctl_next_session *args);
+
+/* luo_reboot.c */
 int luo_sessions_freeze(void);
 void luo_sessions_thaw(void);
 
@@ -246,7 +265,7 @@ void luo_files_unpreserve_again(struct luo_session *session);
 int luo_files_freeze(struct luo_session *session);
 void luo_files_unfreeze(struct luo_session *session);
 
-/* luo_flb.c */
+/* luo_flb.c, luo_flb_reboot.c, luo_flb_register.c */
 int luo_flb_add_incoming(const char *name, u64 data, u64 count);
 void luo_flbs_forget(void);
 int luo_flbs_preserve(struct liveupdate_file_handler *fh);

@@ -28,29 +28,9 @@
 #include <linux/seq_file.h>
 #include <linux/spinlock.h>
 #include <linux/string.h>
-#include <linux/string_helpers.h>
 #include <linux/sysfs.h>
 
 #include "luo_internal.h"
-
-#define LUO_ESCAPES	(ESCAPE_ANY | ESCAPE_NAP | ESCAPE_APPEND)
-#define LUO_ESCAPED	"\"\\"
-
-/* These two are for the trace events, which can be configured out. */
-static __maybe_unused size_t luo_escape(char *buf, size_t size, const char *s)
-{
-	size_t len = string_escape_mem(s, strlen(s), buf, size ? size - 1 : 0,
-				       LUO_ESCAPES, LUO_ESCAPED);
-
-	if (size)
-		buf[min(len, size - 1)] = 0;
-	return len;
-}
-
-static __maybe_unused size_t luo_escaped_size(const char *s)
-{
-	return luo_escape(NULL, 0, s) + 1;
-}
 
 #define CREATE_TRACE_POINTS
 #include <trace/events/liveupdate.h>

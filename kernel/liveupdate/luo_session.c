@@ -18,10 +18,6 @@
  * whoever holds it may die, and the next one finds it with all its files; only
  * FINISH ends it. Then it is empty, and nothing but its descriptor is left.
  *
- * Names are unique among outgoing sessions. Among incoming ones the newest of
- * a name bears it; there can be older ones, since a session that nobody
- * finished comes along with every update, beside a new one of its name.
- *
  * The last reference to a descriptor can be dropped anywhere, on the system
  * workqueue for example, which drivers flush while they shut down. So closing
  * never waits for the reboot, nor for the handlers in a task that is not the
@@ -39,9 +35,7 @@
 #include <linux/file.h>
 #include <linux/fs.h>
 #include <linux/printk.h>
-#include <linux/rhashtable.h>
 #include <linux/slab.h>
-#include <linux/sched.h>
 #include <linux/seq_file.h>
 #include <linux/string.h>
 #include <linux/workqueue.h>
@@ -50,38 +44,7 @@
 
 #include "luo_internal.h"
 
-static const struct rhashtable_params luo_name_params = {
-	.key_len = LIVEUPDATE_SESSION_NAME_LENGTH,
-	.key_offset = offsetof(struct luo_session, name),
-	.head_offset = offsetof(struct luo_session, name_node),
-	.automatic_shrinking = true,
-};
-
-/*
- * The sessions of one direction, in the order in which they became part of it.
- * Changes need luo_sessions_lock; the reboot holds &luo_gate instead.
- */
-struct luo_session_table {
-	struct list_head list;
-	struct rhashtable names;
-};
-
-static struct luo_session_table luo_outgoing = {
-	.list = LIST_HEAD_INIT(luo_outgoing.list),
-};
-
-static struct luo_session_table luo_incoming = {
-	.list = LIST_HEAD_INIT(luo_incoming.list),
-};
-
-/* In both tables: so many have to be written down. */
-static unsigned long luo_nr_sessions;
-
-/* The sessions of both tables by their ids. */
-static DEFINE_XARRAY_FLAGS(luo_sessions_by_id, XA_FLAGS_ACCOUNT);
 static atomic64_t luo_last_id;
-
-static DEFINE_MUTEX(luo_sessions_lock);
 
 /* Closed sessions, which nobody but this list knows to be. */
 static LLIST_HEAD(luo_closed);
@@ -99,16 +62,11 @@ static struct workqueue_struct *luo_close_wq;
  */
 int __init luo_session_init(void)
 {
-	int err;
-
 	luo_close_wq = alloc_ordered_workqueue("luo_close", 0);
 	if (!luo_close_wq)
 		return -ENOMEM;
 
-	err = rhashtable_init(&luo_outgoing.names, &luo_name_params);
-	if (err)
-		return err;
-	return rhashtable_init(&luo_incoming.names, &luo_name_params);
+	return luo_session_table_init();
 }
 
 /**
@@ -179,87 +137,6 @@ void luo_session_put(struct luo_session *session)
 void luo_session_free(struct luo_session *session)
 {
 	luo_session_put(session);
-}
-
-static void luo_session_set_holder(struct luo_session *session)
-{
-	lockdep_assert_held(&luo_sessions_lock);
-	session->holder.pid = task_tgid_nr(current);
-	get_task_comm(session->holder.comm, current->group_leader);
-}
-
-/*
- * Fails with -EEXIST if an outgoing session has the name. An incoming one is
- * taken without its name then: sessions are read in with the newest first.
- */
-static int luo_session_link(struct luo_session *session,
-			    enum luo_session_kind kind)
-{
-	struct luo_session_table *table =
-		kind == LUO_SESSION_OUTGOING ? &luo_outgoing : &luo_incoming;
-	int err;
-
-	guard(mutex)(&luo_sessions_lock);
-
-	err = luo_wire_reserve_sessions(luo_nr_sessions + 1);
-	if (err)
-		return err;
-
-	err = xa_insert(&luo_sessions_by_id, session->id, session,
-			GFP_KERNEL_ACCOUNT);
-	if (err) {
-		luo_wire_reserve_sessions(luo_nr_sessions);
-		return err;
-	}
-
-	err = luo_table_insert(&table->names, &session->name_node,
-			       &luo_name_params);
-	if (err && !(err == -EEXIST && kind == LUO_SESSION_INCOMING)) {
-		xa_erase(&luo_sessions_by_id, session->id);
-		luo_wire_reserve_sessions(luo_nr_sessions);
-		return err;
-	}
-
-	session->named = !err;
-	session->kind = kind;
-	list_add_tail(&session->list, &table->list);
-	luo_nr_sessions++;
-	kho_hold();
-	luo_monitor_sessions(kind, 1);
-	luo_monitor_files(kind, session->nr_files);
-	if (kind == LUO_SESSION_OUTGOING)
-		luo_session_set_holder(session);
-	return 0;
-}
-
-/* The session is empty afterwards and its name free. */
-static void luo_session_unlink(struct luo_session *session)
-{
-	struct luo_session_table *table =
-		session->kind == LUO_SESSION_OUTGOING ? &luo_outgoing :
-							&luo_incoming;
-
-	lockdep_assert_held_write(&session->lock);
-	guard(mutex)(&luo_sessions_lock);
-
-	if (session->named)
-		rhashtable_remove_fast(&table->names, &session->name_node,
-				       luo_name_params);
-	list_del_init(&session->list);
-	xa_erase(&luo_sessions_by_id, session->id);
-	luo_monitor_sessions(session->kind, -1);
-	session->named = false;
-	session->held = false;
-	session->kind = LUO_SESSION_EMPTY;
-	luo_nr_sessions--;
-	luo_wire_reserve_sessions(luo_nr_sessions);
-	kho_release();
-}
-
-static void luo_session_let_go(struct luo_session *session)
-{
-	guard(mutex)(&luo_sessions_lock);
-	session->held = false;
 }
 
 /* The descriptor is gone: no request on @session is under way or will come. */
@@ -412,46 +289,6 @@ struct file *luo_session_create(const char *name)
 	return file;
 }
 
-/* Fails with -EBUSY if @session has a holder already. */
-static struct luo_session *luo_session_hold(struct luo_session *session)
-{
-	lockdep_assert_held(&luo_sessions_lock);
-
-	if (session->held)
-		return ERR_PTR(-EBUSY);
-	session->held = true;
-	luo_session_set_holder(session);
-	return session;
-}
-
-static struct luo_session *luo_session_grab_id(u64 id)
-{
-	struct luo_session *session;
-
-	guard(mutex)(&luo_sessions_lock);
-	session = xa_load(&luo_sessions_by_id, id);
-	if (!session)
-		return ERR_PTR(-ENOENT);
-	if (session->kind == LUO_SESSION_OUTGOING)
-		return ERR_PTR(-EINVAL);
-	return luo_session_hold(session);
-}
-
-static struct luo_session *luo_session_grab(const char *name)
-{
-	char key[LIVEUPDATE_SESSION_NAME_LENGTH];
-	struct luo_session *session;
-
-	strscpy_pad(key, name);
-
-	guard(mutex)(&luo_sessions_lock);
-	session = rhashtable_lookup_fast(&luo_incoming.names, key,
-					 luo_name_params);
-	if (session && session->damaged)
-		return ERR_PTR(-EBADMSG);
-	return session ? luo_session_hold(session) : ERR_PTR(-ENOENT);
-}
-
 static struct file *luo_session_open_incoming(struct luo_session *session)
 {
 	struct file *file = luo_session_getfile(session);
@@ -503,80 +340,6 @@ struct file *luo_session_retrieve_id(u64 id)
 	if (IS_ERR(session))
 		return ERR_CAST(session);
 	return luo_session_open_incoming(session);
-}
-
-/**
- * luo_session_get_from - find the session with the lowest id
- * @id: of those with this id or a higher one
- *
- * Context: may sleep; takes the table lock.
- * Return: the session for luo_session_put(), or %NULL. It can be finished
- * or closed in the meantime, and has no files then.
- */
-struct luo_session *luo_session_get_from(u64 id)
-{
-	struct luo_session *session;
-	unsigned long index = id;
-
-	guard(mutex)(&luo_sessions_lock);
-	session = xa_find(&luo_sessions_by_id, &index, ULONG_MAX, XA_PRESENT);
-	if (session)
-		refcount_inc(&session->refs);
-	return session;
-}
-
-/**
- * luo_session_holder - who holds a session
- * @session: the session
- * @holder:  set to who it is
- *
- * Context: may sleep; takes the table lock.
- * Return: false if nobody holds it.
- */
-bool luo_session_holder(const struct luo_session *session,
-			struct luo_holder *holder)
-{
-	guard(mutex)(&luo_sessions_lock);
-	*holder = session->holder;
-	return session->kind == LUO_SESSION_OUTGOING || session->held;
-}
-
-/**
- * luo_session_next - the next session of a list of all
- * @args: its id says behind which one; filled in on success
- *
- * Context: may sleep; takes the table lock.
- * Return: 0, or -%ENOENT if there are no more.
- */
-int luo_session_next(struct liveupdate_ioctl_next_session *args)
-{
-	unsigned long index = args->id;
-	struct luo_session *session;
-
-	guard(mutex)(&luo_sessions_lock);
-	session = xa_find_after(&luo_sessions_by_id, &index, ULONG_MAX,
-				XA_PRESENT);
-	if (!session)
-		return -ENOENT;
-
-	args->id = session->id;
-	args->files = READ_ONCE(session->nr_files);
-	args->flags = session->named ? LIVEUPDATE_SESSION_BY_NAME : 0;
-	memcpy(args->name, session->name, sizeof(args->name));
-	if (session->kind == LUO_SESSION_OUTGOING)
-		args->state = LIVEUPDATE_SESSION_STATE_OUTGOING;
-	else if (session->held)
-		args->state = LIVEUPDATE_SESSION_STATE_HELD;
-	else
-		args->state = LIVEUPDATE_SESSION_STATE_INCOMING;
-	return 0;
-}
-
-static bool luo_session_name_is_taken(const struct luo_session *session)
-{
-	guard(mutex)(&luo_sessions_lock);
-	return rhashtable_lookup_fast(&luo_outgoing.names, session->name,
-				      luo_name_params);
 }
 
 /*
@@ -761,126 +524,10 @@ void __init luo_sessions_free_lists(void)
 {
 	struct luo_session *session;
 
-	list_for_each_entry(session, &luo_incoming.list, list) {
+	list_for_each_entry(session, luo_session_list(LUO_SESSION_INCOMING),
+			    list) {
 		kho_chain_restore_free(session->came_in,
 				       sizeof(struct luo_file_ser));
 		session->came_in = 0;
 	}
-}
-
-static int luo_session_freeze(struct luo_session *session)
-{
-	u64 start = luo_trace_start(liveupdate_session_freeze);
-	int err = luo_files_freeze(session);
-
-	trace_liveupdate_session_freeze(session, start, err);
-	return err;
-}
-
-static int luo_session_write(struct luo_session *session)
-{
-	u64 start = luo_trace_start(liveupdate_session_serialize);
-	int err = luo_wire_add_session(session);
-
-	trace_liveupdate_session_serialize(session, start, err);
-	return err;
-}
-
-static int luo_sessions_freeze_files(void)
-{
-	struct luo_session *session;
-	int err;
-
-	/* This may allocate, and comes first: nothing stands still so far. */
-	luo_flbs_begin();
-	list_for_each_entry(session, &luo_incoming.list, list) {
-		err = luo_files_preserve_again(session);
-		if (err)
-			return err;
-	}
-	err = luo_flbs_preserve_again();
-	if (err)
-		return err;
-
-	list_for_each_entry(session, &luo_outgoing.list, list) {
-		err = luo_session_freeze(session);
-		if (err)
-			return err;
-	}
-	list_for_each_entry(session, &luo_incoming.list, list) {
-		err = luo_session_freeze(session);
-		if (err)
-			return err;
-	}
-	return 0;
-}
-
-/* The newest of a name first: what this kernel made, then what it got. */
-static int luo_sessions_write(void)
-{
-	struct luo_session *session;
-	int err;
-
-	luo_wire_begin();
-	list_for_each_entry(session, &luo_outgoing.list, list) {
-		err = luo_session_write(session);
-		if (err)
-			return err;
-	}
-	list_for_each_entry(session, &luo_incoming.list, list) {
-		err = luo_session_write(session);
-		if (err)
-			return err;
-	}
-	err = luo_flbs_write();
-	if (err)
-		return err;
-	return luo_wire_end();
-}
-
-/**
- * luo_sessions_freeze - freeze all files and write down all sessions
- *
- * Order: outgoing sessions as they were created, then incoming ones as they
- * came; in each the files as they were added.
- *
- * Context: may sleep; &luo_gate is held for writing.
- * Return: 0 or a handler's error; everything is undone then.
- */
-int luo_sessions_freeze(void)
-{
-	int err;
-
-	lockdep_assert_held_write(&luo_gate);
-
-	err = luo_sessions_freeze_files();
-	if (!err)
-		err = luo_sessions_write();
-	if (err) {
-		luo_sessions_thaw();
-		return err;
-	}
-
-	pr_info("%lu sessions go to the next kernel\n", luo_nr_sessions);
-	return 0;
-}
-
-/**
- * luo_sessions_thaw - undo luo_sessions_freeze(), in reverse
- *
- * Context: may sleep; &luo_gate is held for writing.
- */
-void luo_sessions_thaw(void)
-{
-	struct luo_session *session;
-
-	lockdep_assert_held_write(&luo_gate);
-
-	list_for_each_entry_reverse(session, &luo_incoming.list, list)
-		luo_files_unfreeze(session);
-	list_for_each_entry_reverse(session, &luo_outgoing.list, list)
-		luo_files_unfreeze(session);
-	luo_flbs_unpreserve_again();
-	list_for_each_entry_reverse(session, &luo_incoming.list, list)
-		luo_files_unpreserve_again(session);
 }

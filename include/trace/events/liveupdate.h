@@ -25,7 +25,8 @@ DECLARE_EVENT_CLASS(liveupdate_file,
 				     __field(u64, ns)
 				     __field(int, err)
 				     __dynamic_array(char, handler,
-						     luo_escaped_size(f->compatible))
+						     luo_escape(NULL, 0, f->compatible,
+								sizeof(f->compatible)) + 1)
 		    ),
 		    TP_fast_assign(__entry->session = f->session->id;
 				   __entry->token = f->token;
@@ -33,7 +34,8 @@ DECLARE_EVENT_CLASS(liveupdate_file,
 				   __entry->err = err;
 				   luo_escape(__get_dynamic_array(handler),
 					      __get_dynamic_array_len(handler),
-					      f->compatible);
+					      f->compatible,
+					      sizeof(f->compatible));
 		    ),
 		    TP_printk("session=%llu token=%#llx handler=\"%s\" err=%d ns=%llu",
 			      __entry->session, __entry->token,
@@ -61,7 +63,8 @@ DECLARE_EVENT_CLASS(liveupdate_session,
 				     __field(u64, ns)
 				     __field(int, err)
 				     __dynamic_array(char, name,
-						     luo_escaped_size(session->name))
+						     luo_escape(NULL, 0, session->name,
+								sizeof(session->name)) + 1)
 		    ),
 		    TP_fast_assign(__entry->session = session->id;
 				   __entry->files = session->nr_files;
@@ -69,7 +72,8 @@ DECLARE_EVENT_CLASS(liveupdate_session,
 				   __entry->err = err;
 				   luo_escape(__get_dynamic_array(name),
 					      __get_dynamic_array_len(name),
-					      session->name);
+					      session->name,
+					      sizeof(session->name));
 		    ),
 		    TP_printk("session=%llu name=\"%s\" files=%llu err=%d ns=%llu",
 			      __entry->session, __get_str(name), __entry->files,

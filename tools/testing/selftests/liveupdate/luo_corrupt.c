@@ -199,7 +199,7 @@ TEST_F_TIMEOUT(corrupt, session_files, LU_TIMEOUT)
  * byte 72. That session has a name that could pass for the end of a line.
  */
 #define ODD_NAME	"odd\"\n\xa5\\"
-#define ODD_IN_LOG	"\"odd\\x22\\x0a\\xa5\\x5c\""
+#define ODD_IN_LOG	"\"odd\\\"\\n\\245\\\\\""
 #define FIRST_FILES	"luo-fdt /luo-session luo-session-header 80 > "
 
 static void jump_odd(struct __test_metadata *_metadata, FIXTURE_DATA(corrupt) * self,
