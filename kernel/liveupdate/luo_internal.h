@@ -80,6 +80,8 @@ struct luo_holder {
  * @held:       incoming only: somebody has its descriptor; table lock
  * @holder:     outgoing or @held: who got the descriptor first; table lock
  * @named:      it is found by its name; table lock
+ * @nameless:   incoming only: a newer one bore the name in an earlier kernel;
+ *              set before others know the session
  * @damaged:    incoming only: its files could not be read in; fixed
  * @came_in:    incoming only: first page of the list of its files, until all
  *              lists have been read
@@ -99,6 +101,7 @@ struct luo_session {
 	enum luo_session_kind kind;
 	bool held;
 	bool named;
+	bool nameless;
 	bool damaged;
 	u64 came_in;
 	struct luo_holder holder;
@@ -292,7 +295,7 @@ int luo_wire_begin_flbs(unsigned long nr);
 int luo_wire_add_flb(const char *name, u64 data, u64 count);
 void luo_wire_begin(void);
 int luo_wire_add_session(struct luo_session *session);
-int luo_wire_end(void);
+int luo_wire_end(u64 nr_nameless);
 u64 luo_wire_number(void);
 
 /* luo_monitor.c */

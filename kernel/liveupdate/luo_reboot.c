@@ -67,10 +67,32 @@ static int luo_sessions_freeze_files(void)
 	return 0;
 }
 
-/* The newest of a name first: what this kernel made, then what it got. */
+/* Of incoming sessions either those that are found by their names, or others. */
+static int luo_incoming_write(bool named, u64 *nr)
+{
+	struct luo_session *session;
+	int err;
+
+	*nr = 0;
+	luo_for_each(session, INCOMING) {
+		if (session->named != named)
+			continue;
+		err = luo_session_write(session);
+		if (err)
+			return err;
+		++*nr;
+	}
+	return 0;
+}
+
+/*
+ * The newest of a name first: what this kernel made, then what it got. At the
+ * end come those that bear no name any more.
+ */
 static int luo_sessions_write(void)
 {
 	struct luo_session *session;
+	u64 nr;
 	int err;
 
 	luo_wire_begin();
@@ -79,15 +101,12 @@ static int luo_sessions_write(void)
 		if (err)
 			return err;
 	}
-	luo_for_each(session, INCOMING) {
-		err = luo_session_write(session);
-		if (err)
-			return err;
-	}
-	err = luo_flbs_write();
-	if (err)
-		return err;
-	return luo_wire_end();
+	err = luo_incoming_write(true, &nr);
+	if (!err)
+		err = luo_incoming_write(false, &nr);
+	if (!err)
+		err = luo_flbs_write();
+	return err ?: luo_wire_end(nr);
 }
 
 /**

@@ -8,7 +8,9 @@
  *
  * Names are unique among outgoing sessions. Among incoming ones the newest of
  * a name bears it; there can be older ones, since a session that nobody
- * finished comes along with every update, beside a new one of its name.
+ * finished comes along with every update, beside a new one of its name. An
+ * older one never gets the name back, not in a later kernel either: whoever
+ * asks for the name means the newer one, also after that was finished.
  *
  * Every outgoing and incoming session has an id in this kernel, by which older
  * ones are reached, too. It is never used again.
@@ -94,6 +96,7 @@ static void luo_session_set_holder(struct luo_session *session)
 	get_task_comm(session->holder.comm, current->group_leader);
 }
 
+/* Whether a newer session bears the name, or bore it until it was finished. */
 static int luo_session_take_name(struct luo_session *session,
 				 enum luo_session_kind kind)
 {
@@ -101,6 +104,8 @@ static int luo_session_take_name(struct luo_session *session,
 
 	lockdep_assert_held(&luo_sessions_lock);
 
+	if (session->nameless)
+		return 0;
 	err = luo_table_insert(&luo_names[kind], &session->name_node,
 			       &luo_name_params);
 	session->named = !err;
@@ -171,6 +176,7 @@ void luo_session_unlink(struct luo_session *session)
 	xa_erase(&luo_sessions_by_id, session->id);
 	luo_monitor_sessions(session->kind, -1);
 	session->named = false;
+	session->nameless = false;
 	session->held = false;
 	session->kind = LUO_SESSION_EMPTY;
 	luo_nr_sessions--;

@@ -13,7 +13,9 @@
  * Writing: the FDT is made when live update starts, and the pages of the
  * chains when sessions and files are added. The reboot only fills them, so it
  * can fail for no reason of ours. Sessions are written with the newest first;
- * of two of one name the reader gives the name to the first.
+ * of two of one name the reader gives the name to the first. Those at the end
+ * bear no name any more, and a property says how many they are: a reader that
+ * does not know it would give such a name back when it finds it free.
  *
  * Reading: another kernel wrote this, and memory may have been damaged. Nothing
  * is used before it was checked, nothing freed before everything was read. A
@@ -71,13 +73,15 @@ u64 luo_wire_number(void)
  */
 
 static int __init luo_fdt_node(void *fdt, const char *name,
-			       const char *compatible, const char *header)
+			       const char *compatible, const char *header,
+			       const char *more)
 {
 	u64 none = 0;
 
 	return fdt_begin_node(fdt, name) ?:
 	       fdt_property_string(fdt, "compatible", compatible) ?:
 	       fdt_property(fdt, header, &none, sizeof(none)) ?:
+	       (more ? fdt_property(fdt, more, &none, sizeof(none)) : 0) ?:
 	       fdt_end_node(fdt);
 }
 
@@ -92,9 +96,10 @@ static int __init luo_fdt_make(void *fdt)
 	       fdt_property(fdt, LUO_FDT_NUMBER_PROP, &none, sizeof(none)) ?:
 	       luo_fdt_node(fdt, LUO_FDT_SESSION_NODE,
 			    LUO_FDT_SESSION_COMPATIBLE,
-			    LUO_FDT_SESSION_HEADER_PROP) ?:
+			    LUO_FDT_SESSION_HEADER_PROP,
+			    LUO_FDT_SESSION_NAMELESS_PROP) ?:
 	       luo_fdt_node(fdt, LUO_FDT_FLB_NODE, LUO_FDT_FLB_COMPATIBLE,
-			    LUO_FDT_FLB_HEADER_PROP) ?:
+			    LUO_FDT_FLB_HEADER_PROP, NULL) ?:
 	       fdt_end_node(fdt) ?:
 	       fdt_finish(fdt);
 }
@@ -262,11 +267,12 @@ static int luo_fdt_set(int node, const char *name, u64 value)
 
 /**
  * luo_wire_end - make what was written known to the next kernel
+ * @nr_nameless: how many of the sessions, the last ones, bear no name
  *
  * Context: &luo_gate is held for writing. Allocates nothing.
  * Return: 0; an error is a bug of ours.
  */
-int luo_wire_end(void)
+int luo_wire_end(u64 nr_nameless)
 {
 	int node, err;
 
@@ -277,6 +283,9 @@ int luo_wire_end(void)
 	node = fdt_subnode_offset(luo_fdt_out, 0, LUO_FDT_SESSION_NODE);
 	err = luo_fdt_set(node, LUO_FDT_SESSION_HEADER_PROP,
 			  kho_chain_seal(&luo_session_room));
+	if (!err)
+		err = luo_fdt_set(node, LUO_FDT_SESSION_NAMELESS_PROP,
+				  nr_nameless);
 	if (err)
 		return err;
 
@@ -350,8 +359,20 @@ static int __init luo_fdt_get(const void *fdt, int node, const char *name,
 	return 0;
 }
 
+/**
+ * struct luo_fdt_in - what the FDT of the previous kernel says
+ * @sessions: first page of the list of sessions
+ * @nameless: how many of them, at its end, bear no name
+ * @flbs:     first page of the list of FLBs
+ */
+struct luo_fdt_in {
+	u64 sessions;
+	u64 nameless;
+	u64 flbs;
+};
+
 /* All of the FDT that there is, checked before any of it is acted upon. */
-static int __init luo_fdt_read(const void *fdt, u64 *sessions, u64 *flbs)
+static int __init luo_fdt_read(const void *fdt, struct luo_fdt_in *in)
 {
 	int node, err;
 
@@ -365,14 +386,18 @@ static int __init luo_fdt_read(const void *fdt, u64 *sessions, u64 *flbs)
 	err = luo_fdt_expect(fdt, node, LUO_FDT_SESSION_COMPATIBLE);
 	if (!err)
 		err = luo_fdt_get(fdt, node, LUO_FDT_SESSION_HEADER_PROP,
-				  sessions);
+				  &in->sessions);
+	/* A kernel that knows of none does not say so. */
+	if (!err && fdt_getprop(fdt, node, LUO_FDT_SESSION_NAMELESS_PROP, NULL))
+		err = luo_fdt_get(fdt, node, LUO_FDT_SESSION_NAMELESS_PROP,
+				  &in->nameless);
 	if (err)
 		return err;
 
 	node = fdt_subnode_offset(fdt, 0, LUO_FDT_FLB_NODE);
 	err = luo_fdt_expect(fdt, node, LUO_FDT_FLB_COMPATIBLE);
 	if (!err)
-		err = luo_fdt_get(fdt, node, LUO_FDT_FLB_HEADER_PROP, flbs);
+		err = luo_fdt_get(fdt, node, LUO_FDT_FLB_HEADER_PROP, &in->flbs);
 	return err;
 }
 
@@ -433,7 +458,8 @@ static int __init luo_wire_read_files(struct luo_session *session,
 	return 0;
 }
 
-static int __init luo_wire_read_session(const struct luo_session_ser *ser)
+static int __init luo_wire_read_session(const struct luo_session_ser *ser,
+					bool nameless)
 {
 	u64 start = luo_trace_start(liveupdate_session_read);
 	struct luo_session *session;
@@ -455,6 +481,7 @@ static int __init luo_wire_read_session(const struct luo_session_ser *ser)
 	}
 
 	session->came_in = ser->files;
+	session->nameless = nameless;
 	err = luo_wire_read_files(session, ser);
 	trace_liveupdate_session_read(session, start, err);
 	if (err) {
@@ -475,14 +502,16 @@ static int __init luo_wire_read_session(const struct luo_session_ser *ser)
  * The list must be whole: if only its beginning were read in, the other
  * sessions would seem never to have been, and their owners would begin anew.
  */
-static int __init luo_wire_check_sessions(u64 header)
+static int __init luo_wire_check_sessions(const struct luo_fdt_in *in,
+					  u64 *nr_sessions)
 {
 	struct kho_chain_reader reader;
 	unsigned long nr_pages = 0;
 	const void *page;
 	u32 nr;
 
-	kho_chain_open(&reader, header, sizeof(struct luo_session_ser));
+	*nr_sessions = 0;
+	kho_chain_open(&reader, in->sessions, sizeof(struct luo_session_ser));
 	while ((page = kho_chain_read(&reader, &nr))) {
 		if (IS_ERR(page)) {
 			luo_damaged("list of sessions, page %lu: %pe",
@@ -490,15 +519,22 @@ static int __init luo_wire_check_sessions(u64 header)
 			return PTR_ERR(page);
 		}
 		nr_pages++;
+		*nr_sessions += nr;
+	}
+	if (in->nameless > *nr_sessions) {
+		luo_damaged("found %llu sessions, expected at least %llu",
+			    *nr_sessions, in->nameless);
+		return -EBADMSG;
 	}
 	return 0;
 }
 
-static void __init luo_wire_read_sessions(u64 header)
+static void __init luo_wire_read_sessions(u64 header, u64 nr_named)
 {
 	const struct luo_session_ser *sers;
 	struct kho_chain_reader reader;
 	unsigned long nr_read = 0, nr_damaged = 0;
+	bool nameless;
 	u32 nr, i;
 
 	kho_chain_open(&reader, header, sizeof(*sers));
@@ -506,7 +542,8 @@ static void __init luo_wire_read_sessions(u64 header)
 		if (WARN_ON_ONCE(IS_ERR(sers)))
 			break;
 		for (i = 0; i < nr; i++) {
-			if (luo_wire_read_session(&sers[i]))
+			nameless = nr_read + nr_damaged >= nr_named;
+			if (luo_wire_read_session(&sers[i], nameless))
 				nr_damaged++;
 			else
 				nr_read++;
@@ -619,31 +656,32 @@ static const void *__init luo_fdt_find(void)
 static int __init luo_wire_read(void)
 {
 	const void *fdt = luo_fdt_find();
-	u64 sessions, flbs;
+	struct luo_fdt_in in = { };
+	u64 nr_sessions;
 	int err;
 
 	if (IS_ERR_OR_NULL(fdt))
 		return PTR_ERR_OR_ZERO(fdt);
 
-	err = luo_fdt_read(fdt, &sessions, &flbs);
+	err = luo_fdt_read(fdt, &in);
 	if (!err)
-		err = luo_wire_check_sessions(sessions);
+		err = luo_wire_check_sessions(&in, &nr_sessions);
 	if (err)
 		return err;
 
-	err = luo_wire_read_flbs(flbs);
+	err = luo_wire_read_flbs(in.flbs);
 	if (err) {
 		luo_flbs_forget();
 		return err;
 	}
 
-	luo_wire_read_sessions(sessions);
+	luo_wire_read_sessions(in.sessions, nr_sessions - in.nameless);
 	if (luo_left_out)
 		return 0;
 
 	luo_sessions_free_lists();
-	kho_chain_restore_free(sessions, sizeof(struct luo_session_ser));
-	kho_chain_restore_free(flbs, sizeof(struct luo_flb_ser));
+	kho_chain_restore_free(in.sessions, sizeof(struct luo_session_ser));
+	kho_chain_restore_free(in.flbs, sizeof(struct luo_flb_ser));
 	kho_restore_free((void *)fdt);
 	return 0;
 }

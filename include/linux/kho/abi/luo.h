@@ -13,6 +13,8 @@
 #define LUO_FDT_SESSION_NODE		"luo-session"
 #define LUO_FDT_SESSION_COMPATIBLE	"luo-session-v1c"
 #define LUO_FDT_SESSION_HEADER_PROP	"luo-session-header"
+/* A u64, 0 if it is not there: so many sessions at the end have no name. */
+#define LUO_FDT_SESSION_NAMELESS_PROP	"luo-session-nameless"
 
 #define LUO_FDT_FLB_NODE		"luo-flb"
 #define LUO_FDT_FLB_COMPATIBLE		"luo-flb-v1c"

@@ -3,6 +3,7 @@
  * A session that B did not finish goes on to C, whatever B did with it.
  */
 #include "lu_harness.h"
+#include "lu_monitor.h"
 
 #define NAME	"rider"
 #define FILES	3
@@ -144,6 +145,24 @@ RIDE(file_held)
 	arrive(_metadata, self, seeds);
 }
 
+/* The older one bears the name no more, and is there: it is found by its id. */
+static void arrive_nameless(struct __test_metadata *_metadata, FIXTURE_DATA(ride) * self)
+{
+	struct liveupdate_ioctl_next_session s = { .size = sizeof(s) };
+	int session, i;
+
+	EXPECT_EQ(-ENOENT, lu_retrieve(self->dev, NAME));
+	ASSERT_EQ(0, lu_next(self->dev, &s));
+	EXPECT_STREQ(NAME, (char *)s.name);
+	EXPECT_EQ(0, s.flags & LIVEUPDATE_SESSION_BY_NAME);
+	session = lu_retrieve_id(self->dev, s.id);
+	ASSERT_LE(0, session);
+	for (i = 0; i < FILES; i++)
+		EXPECT_LE(0, retrieve_one(session, i, i));
+	EXPECT_EQ(0, lu_finish(session));
+	EXPECT_EQ(-ENOENT, lu_next(self->dev, &s));
+}
+
 /* B makes a new session of the same name: by name C gets the new one only. */
 RIDE(newest_of_a_name)
 {
@@ -159,6 +178,10 @@ RIDE(newest_of_a_name)
 		ASSERT_EQ(0, lu_preserve(session, fd, 1));
 		LU_KEXEC(3);
 	}
+	if (self->stage == 5) {
+		arrive_nameless(_metadata, self);
+		return;
+	}
 	session = lu_retrieve(self->dev, NAME);
 	ASSERT_LE(0, session);
 	EXPECT_LE(0, retrieve_one(session, 1, 50));
@@ -168,7 +191,7 @@ RIDE(newest_of_a_name)
 	close(session);
 	if (self->stage == 3)
 		LU_KEXEC(4);
-	/* ...nor when both went along once more, nor when it is finished. */
+	/* ...nor when both went along once more, nor when it is finished... */
 	session = lu_retrieve(self->dev, NAME);
 	ASSERT_LE(0, session);
 	EXPECT_LE(0, retrieve_one(session, 1, 50));
@@ -176,6 +199,8 @@ RIDE(newest_of_a_name)
 	EXPECT_EQ(0, lu_finish(session));
 	close(session);
 	EXPECT_EQ(-ENOENT, lu_retrieve(self->dev, NAME));
+	/* ...nor in the kernel after that. */
+	LU_KEXEC(5);
 }
 
 /* Finished in B, it is over; another goes on. */
