@@ -18,7 +18,8 @@ help:
 #:
 #:   make demo          two VMs go on while their host is updated, with the times
 #:   make demo-memfd    the same with a file of random data
-#:   make test          the selftests, each in its own guest; T=REGEX picks some
+#:   make test          the selftests, each in its own guest, some of them with the
+#:                      debug kernel, too; T=REGEX picks some
 #:   make test-full     the same and the long ones, an hour without KVM
 #:   make test-qemu     the distribution's QEMU, unchanged, over two updates
 #:   make shell         boot to a prompt with the tests and tools in place
@@ -68,8 +69,9 @@ kernel$(1): tree
 	@$(H)/image.sh
 
 test$(1) shell$(1) demo$(1): export FLAVOUR = $(1)
+# Every day both kernels are tested; T= is about some guests, and one kernel then.
 test$(1): kernel$(1)
-	@$(H)/test.sh
+	@$(H)/$(if $(1)$(T),test,test-both).sh
 
 shell$(1): kernel$(1)
 	@$(H)/vm.sh

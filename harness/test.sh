@@ -10,6 +10,7 @@
 #
 #	NAME  BINARY[:TEST]  [mem=512M] [smp=2] [timeout=60] [cmdline="..."]
 #	      [qemu="..."] [accel=count] [expect="regex"] [only=FLAVOUR] [not=FLAVOUR] [full=1]
+#	      [debug=1]
 #
 #	NAME		of the guest and its logs in build/logs
 #	BINARY[:TEST]	program in the test directory; one test of it (-t TEST)
@@ -21,10 +22,15 @@
 #	expect		has to be found in the console or in the test's output
 #	only, not	run the line with (without) this kernel: debug, plain
 #	full		too long for every day: run the line only if FULL=1
+#	debug		one of those that run with the debug kernel every day; the
+#			others do so with make test-debug and test-full
 #
 # A guest passes if the test ends with LU-EXIT 0 in time, says "ok" at least once
 # and "not ok" never, and the console is free of warnings. The "ok" and "not ok"
 # lines are counted, and the log of each guest as one more.
+#
+# EVERYDAY=1 picks the lines with debug=1. SUMMARY=FILE gets the numbers in place
+# of the last line of the output.
 
 # shellcheck source=lib.sh
 . "$(dirname "$0")/lib.sh"
@@ -49,7 +55,8 @@ parse()
 
 	mapfile -t words < <(xargs -n1 printf '%s\n' <<<"$1")
 	field=([name]=${words[0]} [test]=${words[1]:-} [mem]=512M [smp]=2
-		[timeout]=60 [cmdline]='' [qemu]='' [accel]='' [expect]='' [only]='' [not]='' [full]='')
+		[timeout]=60 [cmdline]='' [qemu]='' [accel]='' [expect]='' [only]='' [not]=''
+		[full]='' [debug]='')
 	[[ -n ${field[test]} ]] || die "qemu-tests.list: no program: $1"
 	for word in "${words[@]:2}"; do
 		[[ $word == *=* && -n ${field[${word%%=*}]+x} ]] ||
@@ -76,6 +83,7 @@ wanted()
 	[[ -z ${field[only]} || ${field[only]} == "$flavour" ]] &&
 		[[ -z ${field[not]} || ${field[not]} != "$flavour" ]] &&
 		[[ ${field[full]} != 1 || -n ${FULL:-} ]] &&
+		[[ ${field[debug]} == 1 || -z ${EVERYDAY:-} ]] &&
 		[[ -z $PATTERN || ${field[name]} =~ $PATTERN ]]
 }
 
@@ -181,7 +189,11 @@ summary()
 	[[ $skipped -eq 0 ]] || say "$skipped tests were skipped"
 	done_step "all guests"
 	rm -rf "$RESULTS"
-	echo "$passed passed, $failed failed"
+	if [[ -n ${SUMMARY:-} ]]; then
+		echo "$passed $failed" >"$SUMMARY"
+	else
+		echo "$passed passed, $failed failed"
+	fi
 	[[ $failed -eq 0 ]]
 }
 
@@ -190,7 +202,6 @@ main()
 	[[ -e $LIST ]] || die "no $LIST"
 	"$TOP/harness/accel.sh" >/dev/null
 	mkdir -p "$RESULTS"
-	rm -f "$BUILD/results$FLAVOUR/summary"
 	step "run guests, $GUESTS at a time ($("$TOP/harness/accel.sh"))"
 	run_all
 	summary || { trap - ERR; exit 1; }

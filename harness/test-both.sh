@@ -1,0 +1,33 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0
+#
+# The selftests with the kernel as it is used, then with the debug kernel: there
+# those lines of the list that are marked for it, or all with FULL=1. The last line
+# is the sum of both.
+
+# shellcheck source=lib.sh
+. "$(dirname "$0")/lib.sh"
+
+summary=$(mktemp)
+trap 'rm -f "$summary"' EXIT
+passed=0 failed=0
+
+# run FLAVOUR [NAME=VALUE...]: a failed test is counted, anything else ends it.
+run()
+{
+	local flavour=$1 ok not_ok
+
+	: >"$summary"
+	env "${@:2}" FLAVOUR="$flavour" SUMMARY="$summary" "$TOP/harness/test.sh" || true
+	read -r ok not_ok <"$summary" || die "the tests$flavour did not come to their end"
+	passed=$((passed + ok)) failed=$((failed + not_ok))
+}
+
+run ''
+FLAVOUR=-debug "$TOP/harness/kernel.sh"
+FLAVOUR=-debug "$TOP/harness/image.sh"
+if [[ -n ${FULL:-} ]]; then run -debug; else run -debug EVERYDAY=1; fi
+
+echo "$passed passed, $failed failed"
+trap - ERR
+[[ $failed -eq 0 ]]
