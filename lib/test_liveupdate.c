@@ -14,6 +14,8 @@
  *	ctl	commands; those with an errno give it as that of write(2):
  *		clear				empty the log
  *		fail OPERATION NTH ERRNO TIMES	the NTH from now on, 1 is the next
+ *		hold OPERATION			it waits, once it is logged, for
+ *		release				this, or to be killed
  *		register|unregister HANDLER
  *		register_flb|unregister_flb HANDLER FLB
  *		get_in|put_in|get_out|put_out FLB
@@ -36,6 +38,7 @@
 #include <linux/seq_file.h>
 #include <linux/slab.h>
 #include <linux/uaccess.h>
+#include <linux/wait.h>
 
 #define TEST_NAME(what)	"liveupdate-test-" what "-v1"
 #define TEST_HANDLERS	2
@@ -102,8 +105,11 @@ static struct liveupdate_file_handler test_handlers[TEST_HANDLERS];
 static struct liveupdate_flb test_flbs[TEST_FLBS];
 static bool test_registered[TEST_HANDLERS];
 
-/* Log an operation; returns the error that was ordered for it. */
-static int test_event(enum test_op op, unsigned int nr, u64 id)
+/* The operation that waits, or -1. */
+static int test_held = -1;
+static DECLARE_WAIT_QUEUE_HEAD(test_released);
+
+static int test_note(enum test_op op, unsigned int nr, u64 id)
 {
 	struct test_failure *f = &test_failure;
 	int err = 0;
@@ -123,6 +129,16 @@ static int test_event(enum test_op op, unsigned int nr, u64 id)
 	test_log_len += scnprintf(test_log + test_log_len,
 				  TEST_LOG_SIZE - test_log_len, "\n");
 	return -err;
+}
+
+/* Log an operation; returns the error that was ordered for it. */
+static int test_event(enum test_op op, unsigned int nr, u64 id)
+{
+	int err = test_note(op, nr, id);
+
+	if (wait_event_killable(test_released, READ_ONCE(test_held) != op))
+		return err ?: -EINTR;
+	return err;
 }
 
 /*
@@ -496,6 +512,17 @@ static int test_fail(const char *name, const struct test_failure *f)
 	return 0;
 }
 
+static int test_hold(const char *name)
+{
+	int op = name ? match_string(test_op_names, TEST_OPS, name) : -1;
+
+	if (name && op < 0)
+		return op;
+	WRITE_ONCE(test_held, op);
+	wake_up_all(&test_released);
+	return 0;
+}
+
 static int test_command(const char *line)
 {
 	struct test_failure f = { };
@@ -506,11 +533,15 @@ static int test_command(const char *line)
 	if (sscanf(line, "fail %23s %u %d %u", name, &f.nth, &f.err,
 		   &f.times) == 4)
 		return test_fail(name, &f);
+	if (sscanf(line, "hold %23s", name) == 1)
+		return test_hold(name);
 	if (sscanf(line, "%23s %u %llu", word, &nr, &arg) < 1)
 		return -EINVAL;
 
 	if (!strcmp(word, "clear"))
 		return test_clear();
+	if (!strcmp(word, "release"))
+		return test_hold(NULL);
 	if (!strcmp(word, "register") && nr < TEST_HANDLERS)
 		return test_register(nr);
 	if (!strcmp(word, "unregister") && nr < TEST_HANDLERS)

@@ -8,10 +8,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/syscall.h>
-#include <sys/utsname.h>
 
 #include "lu_harness.h"
+#include "lu_monitor.h"
 
 #define DIR	"/sys/kernel/debug/liveupdate_test/"
 #define LOG	16384
@@ -39,11 +38,6 @@ FIXTURE_TEARDOWN(handlers)
 
 #define load_test()	lu_load_module("lib/test_liveupdate", "")
 #define load_sample()	lu_load_module("samples/liveupdate/liveupdate_notes", "")
-
-static int unload(const char *module)
-{
-	return syscall(SYS_delete_module, module, O_NONBLOCK) ? -errno : 0;
-}
 
 static int ctl(const char *fmt, ...)
 {
@@ -131,7 +125,7 @@ static bool await_unload(const char *module)
 	int i;
 
 	for (i = 0; i < 100; i++) {
-		if (!unload(module))
+		if (!lu_unload_module(module))
 			return true;
 		usleep(20000);
 	}
@@ -222,7 +216,7 @@ static void registering(struct __test_metadata *_metadata, int dev)
 	EXPECT_EQ(-EBUSY, ctl("unregister 1"));
 	EXPECT_EQ(-EBUSY, ctl("unregister_flb 1 0"));
 	EXPECT_EQ(-EBUSY, ctl("register_flb 1 1"));
-	EXPECT_EQ(-EAGAIN, unload("test_liveupdate"));
+	EXPECT_EQ(-EAGAIN, lu_unload_module("test_liveupdate"));
 	close(session);
 
 	EXPECT_EQ(0, ctl("unregister_flb 1 0"));
@@ -254,6 +248,8 @@ static void failing_freeze(struct __test_metadata *_metadata, int dev)
 		ASSERT_EQ(0, add_file(sessions[i / 2], 0, i));
 	}
 	ASSERT_EQ(0, lu_load(2, NULL));
+	ASSERT_EQ(0, lu_write_file(LU_TRACING "trace", ""));
+	ASSERT_EQ(0, lu_write_file(LU_TRACING "events/liveupdate/enable", "1"));
 	for (k = 0; k < FILES; k++) {
 		char want[LOG] = "";
 		size_t n = 0;
@@ -271,8 +267,90 @@ static void failing_freeze(struct __test_metadata *_metadata, int dev)
 		EXPECT_EQ(0, add_file(sessions[k / 2], 1, 100 + k));
 		EXPECT_EQ(-EEXIST, add_file(sessions[k / 2], 1, 100 + k));
 	}
+	/* The trace has them all, too: what was frozen is unfrozen. */
+	ASSERT_EQ(0, lu_write_file(LU_TRACING "events/liveupdate/enable", "0"));
+	EXPECT_EQ(FILES * (FILES - 1) / 2, lu_count_events("file_freeze: .* err=0"));
+	EXPECT_EQ(FILES * (FILES - 1) / 2, lu_count_events("file_unfreeze: .* err=0"));
+	EXPECT_EQ(FILES, lu_count_events("file_freeze: .* err=-[0-9]+"));
+	EXPECT_EQ(FILES, lu_count_events("session_freeze: .* err=-[0-9]+"));
+	EXPECT_EQ(0, lu_count_events("session_serialize: .*"));
 	for (i = 0; i < SESSIONS; i++)
 		close(sessions[i]);
+}
+
+static pid_t in_the_background(int (*call)(int), int arg)
+{
+	pid_t pid;
+
+	fflush(stdout);
+	pid = fork();
+	if (!pid)
+		_exit(-call(arg));
+	return pid;
+}
+
+static int jump(int unused)
+{
+	return lu_jump();
+}
+
+static int create_late(int dev)
+{
+	int session = lu_create(dev, "late");
+
+	return session < 0 ? session : 0;
+}
+
+static int exit_status(pid_t pid)
+{
+	int status;
+
+	return waitpid(pid, &status, 0) == pid && WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+}
+
+/* The reboot stands still in the middle, and fails then. */
+static void stopped_reboot(struct __test_metadata *_metadata, int dev)
+{
+	int session = lu_create(dev, "stopped"), closed = lu_create(dev, "closed");
+	char name[LIVEUPDATE_SESSION_NAME_LENGTH];
+	pid_t rebooter, creator;
+	int state;
+
+	ASSERT_EQ(0, add_file(session, 0, 1));
+	ASSERT_EQ(0, add_file(session, 0, 2));
+	ASSERT_EQ(0, add_file(closed, 0, 3));
+	state = lu_state_open();
+	ASSERT_LE(0, state);
+	EXPECT_STREQ("prepared", lu_state_read(state));
+	ASSERT_EQ(0, lu_load(2, NULL));
+	ASSERT_EQ(0, ctl("fail freeze 2 %d 1", EIO));
+	ASSERT_EQ(0, ctl("hold freeze"));
+	rebooter = in_the_background(jump, 0);
+	ASSERT_TRUE(lu_state_wait(state, 20000));
+	EXPECT_STREQ("frozen", lu_state_read(state));
+
+	/* What can be asked at any time; everything else waits. */
+	EXPECT_EQ(0, lu_get_name(session, name));
+	creator = in_the_background(create_late, dev);
+	EXPECT_EQ(3, lu_count_matches(LU_LINES, "^file session="));
+	EXPECT_EQ(0, waitpid(creator, NULL, WNOHANG));
+	close(closed);
+	EXPECT_EQ(2, lu_sysfs_number("outgoing/sessions"));
+
+	ASSERT_EQ(0, ctl("release"));
+	EXPECT_EQ(EIO, exit_status(rebooter));
+	EXPECT_EQ(0, exit_status(creator));
+	EXPECT_TRUE(lu_state_wait(state, 20000));
+	EXPECT_STREQ("prepared", lu_state_read(state));
+	/* The one that was closed is gone before its name is asked for. */
+	closed = lu_create(dev, "closed");
+	EXPECT_LE(0, closed);
+	EXPECT_EQ(0, add_file(session, 0, 4));
+	close(closed);
+	close(session);
+	EXPECT_TRUE(lu_state_wait(state, 20000));
+	EXPECT_STREQ("normal", lu_state_read(state));
+	close(state);
 }
 
 /* Everything that needs no second kernel. */
@@ -284,6 +362,7 @@ HANDLERS(one_kernel)
 	outgoing_object(_metadata, self->dev);
 	registering(_metadata, self->dev);
 	failing_freeze(_metadata, self->dev);
+	stopped_reboot(_metadata, self->dev);
 	EXPECT_TRUE(await_unload("test_liveupdate"));
 }
 
@@ -299,7 +378,7 @@ static void retrieve_with_errors(struct __test_metadata *_metadata, int session)
 	fd = retrieve_one(session, 1);
 	EXPECT_LE(0, fd);
 	EXPECT_LE(0, retrieve_one(session, 1));
-	EXPECT_EQ(-EAGAIN, unload("test_liveupdate"));
+	EXPECT_EQ(-EAGAIN, lu_unload_module("test_liveupdate"));
 
 	/* Remembered: the handler is not asked again. */
 	ASSERT_EQ(0, ctl("fail retrieve 1 %d 1", EIO));
@@ -326,13 +405,14 @@ static void finish_in_order(struct __test_metadata *_metadata, int one, int two)
 	EXPECT_EQ(0, lu_finish(two));
 	EXPECT_TRUE(logged("finish 1 4\n"));
 	EXPECT_EQ(-ENOENT, ctl("get_in 0"));
-	EXPECT_EQ(-EAGAIN, unload("test_liveupdate"));
+	EXPECT_EQ(-EAGAIN, lu_unload_module("test_liveupdate"));
 	EXPECT_EQ(0, ctl("put_in 0"));
 	EXPECT_TRUE(logged("flb_finish 0 77\n"));
 }
 
 HANDLERS(two_kernels)
 {
+	struct liveupdate_ioctl_next_session s = { .size = sizeof(s) };
 	int one, two, fd;
 
 	if (self->stage == 1) {
@@ -346,6 +426,12 @@ HANDLERS(two_kernels)
 		LU_KEXEC(2);
 	}
 
+	/* Without a handler nothing can be dropped, not even by force. */
+	ASSERT_EQ(0, lu_next(self->dev, &s));
+	EXPECT_EQ(-EOPNOTSUPP, lu_discard(self->dev, s.id));
+	EXPECT_EQ(2, lu_sysfs_number("incoming/sessions"));
+	EXPECT_EQ(4, lu_sysfs_number("incoming/files"));
+
 	one = lu_retrieve(self->dev, "one");
 	two = lu_retrieve(self->dev, "two");
 	EXPECT_EQ(-EOPNOTSUPP, lu_retrieve_fd(one, 1));
@@ -357,7 +443,7 @@ HANDLERS(two_kernels)
 	EXPECT_EQ(-ENOMEM, ctl("get_in 0"));
 	EXPECT_EQ(0, ctl("get_in 0"));
 	EXPECT_TRUE(logged("flb_retrieve 0 0 12\nflb_retrieve 0 0\nflb_get 0 77\n"));
-	EXPECT_EQ(-EAGAIN, unload("test_liveupdate"));
+	EXPECT_EQ(-EAGAIN, lu_unload_module("test_liveupdate"));
 
 	retrieve_with_errors(_metadata, one);
 	finish_in_order(_metadata, one, two);
@@ -460,7 +546,7 @@ HANDLERS(sample)
 	memset(text, 0, sizeof(text));
 	EXPECT_EQ(4, pread(fd, text, sizeof(text), 20000));
 	EXPECT_STREQ("last", text);
-	EXPECT_EQ(-EAGAIN, unload("liveupdate_notes"));
+	EXPECT_EQ(-EAGAIN, lu_unload_module("liveupdate_notes"));
 	/* Token 2 nobody asked for: its pages are freed. */
 	EXPECT_EQ(0, lu_finish(session));
 	EXPECT_EQ(5, pwrite(fd, "again", 5, 0));

@@ -1,0 +1,463 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Every allocation and every access to user memory of every request fails once.
+ * A request that fails then has changed nothing, and one that succeeds all the
+ * same has done all of it. A reboot that fails leaves everything as it was.
+ */
+#include <sys/ioctl.h>
+
+#include "lu_harness.h"
+#include "lu_fault.h"
+
+/* More than faults that a request can do without. */
+#define SPARE		40
+#define TESTS		"liveupdate_test"
+#define CTL		"/sys/kernel/debug/" TESTS "/ctl"
+
+FIXTURE(faults)
+{
+	int dev;
+	int stage;
+	int nth;	/* where faults are ordered */
+	char *before;
+	char *after;
+};
+
+FIXTURE_SETUP(faults)
+{
+	if (!lu_stage())
+		SKIP(return, LU_NO_GUEST);
+	self->stage = lu_stage();
+	self->dev = lu_open_dev();
+	ASSERT_LE(0, self->dev);
+	ASSERT_EQ(0, lu_fault_init());
+	self->nth = lu_fault_open();
+	ASSERT_LE(0, self->nth);
+	self->before = malloc(LU_PICTURE);
+	self->after = malloc(LU_PICTURE);
+	ASSERT_NE(NULL, self->before);
+	ASSERT_NE(NULL, self->after);
+	ASSERT_EQ(0, lu_load_module("lib/test_liveupdate", ""));
+}
+
+FIXTURE_TEARDOWN(faults)
+{
+	free(self->before);
+	free(self->after);
+	close(self->nth);
+	close(self->dev);
+}
+
+#define FAULTS(name)	TEST_F_TIMEOUT(faults, name, 4 * LU_TIMEOUT)
+
+/*
+ * A request and what it works on. @again makes it possible to send it once more
+ * after it succeeded; %NULL if that takes no more than closing its result.
+ */
+struct request {
+	const char *name;
+	int dev;
+	int fd;
+	int file;
+	uint64_t nr;
+	char session[LIVEUPDATE_SESSION_NAME_LENGTH];
+	int (*send)(struct request *r);
+	void (*again)(struct request *r, int result);
+};
+
+/* EAGAIN: there was no inode for a memfd, which may have another reason, too. */
+static bool is_expected(int err)
+{
+	return err == -ENOMEM || err == -EFAULT || err == -EAGAIN;
+}
+
+static int send_create(struct request *r)
+{
+	return lu_create(r->fd, r->session);
+}
+
+static int send_preserve(struct request *r)
+{
+	return lu_preserve(r->fd, r->file, r->nr);
+}
+
+static int send_get_name(struct request *r)
+{
+	return lu_get_name(r->fd, r->session);
+}
+
+static int send_next(struct request *r)
+{
+	struct liveupdate_ioctl_next_session s = { .size = sizeof(s) };
+
+	return lu_next(r->fd, &s);
+}
+
+static int send_retrieve(struct request *r)
+{
+	return lu_retrieve(r->fd, r->session);
+}
+
+static int send_retrieve_id(struct request *r)
+{
+	return lu_retrieve_id(r->fd, r->nr);
+}
+
+static int send_retrieve_fd(struct request *r)
+{
+	return lu_retrieve_fd(r->fd, r->nr);
+}
+
+static int send_finish(struct request *r)
+{
+	return lu_finish(r->fd);
+}
+
+static int send_discard(struct request *r)
+{
+	return lu_discard(r->fd, r->nr);
+}
+
+/*
+ * Whoever cannot be told the number of a descriptor has still caused the file
+ * to be made.
+ */
+static bool may_differ(const struct request *r, int err)
+{
+	return r->send == send_retrieve_fd && err == -EFAULT;
+}
+
+static void each_fault(struct __test_metadata *_metadata, FIXTURE_DATA(faults) * self,
+		       struct request *r)
+{
+	int nth, ret, failed = 0;
+	bool came;
+
+	for (nth = 1;; nth++) {
+		lu_picture(self->before);
+		ASSERT_EQ(0, lu_fault_arm(self->nth, nth));
+		ret = r->send(r);
+		came = lu_fault_came(self->nth);
+		if (ret < 0) {
+			ASSERT_TRUE(came)
+				TH_LOG("%s, fault %d: %s", r->name, nth, strerror(-ret));
+			ASSERT_TRUE(is_expected(ret))
+				TH_LOG("%s, fault %d: %s", r->name, nth, strerror(-ret));
+			lu_picture(self->after);
+			if (!may_differ(r, ret))
+				ASSERT_STREQ(self->before, self->after)
+					TH_LOG("%s, fault %d", r->name, nth);
+			failed++;
+			continue;
+		}
+		if (r->again)
+			r->again(r, ret);
+		else
+			close(ret);
+		if (!came)
+			break;
+	}
+	printf("# %s: %d faults, %d of them fatal\n", r->name, nth - 1, failed);
+	ASSERT_LT(0, failed)
+		TH_LOG("%s", r->name);
+}
+
+static void nothing_to_undo(struct request *r, int result)
+{
+}
+
+/* The only way to take back a file is to close the session. */
+static void close_session(struct request *r, int result)
+{
+	close(r->fd);
+	r->fd = lu_create(r->dev, r->session);
+}
+
+static void preserve_each(struct __test_metadata *_metadata, FIXTURE_DATA(faults) * self,
+			  const char *what, int file)
+{
+	struct request r = {
+		.name = what,
+		.dev = self->dev,
+		.fd = lu_create(self->dev, "faults"),
+		.file = file,
+		.nr = UINT64_MAX / 3,
+		.session = "faults",
+		.send = send_preserve,
+		.again = close_session,
+	};
+
+	ASSERT_LE(0, r.fd);
+	ASSERT_LE(0, file);
+	each_fault(_metadata, self, &r);
+	close(r.fd);
+	close(file);
+}
+
+static int test_file(int handler)
+{
+	char path[32];
+
+	snprintf(path, sizeof(path), "/dev/" TESTS "%d", handler);
+	return open(path, O_RDWR | O_CLOEXEC);
+}
+
+/* Every second page of it is a hole: its list of extents takes several pages. */
+static int holey_memfd(void)
+{
+	int fd = lu_memfd("holey", LU_PAGE, 1), i;
+
+	for (i = 1; i < 600; i++)
+		if (fd < 0 || lu_fill(fd, 2 * i * LU_PAGE, LU_PAGE, i))
+			return -EIO;
+	return fd;
+}
+
+static void outgoing(struct __test_metadata *_metadata, FIXTURE_DATA(faults) * self)
+{
+	struct request create = {
+		.name = "CREATE_SESSION",
+		.fd = self->dev,
+		.session = "faults",
+		.send = send_create,
+	};
+	struct request next = {
+		.name = "NEXT_SESSION",
+		.fd = self->dev,
+		.send = send_next,
+		.again = nothing_to_undo,
+	};
+	struct request get_name = {
+		.name = "GET_NAME",
+		.fd = lu_create(self->dev, "get name"),
+		.send = send_get_name,
+		.again = nothing_to_undo,
+	};
+
+	ASSERT_LE(0, get_name.fd);
+	each_fault(_metadata, self, &create);
+	each_fault(_metadata, self, &next);
+	each_fault(_metadata, self, &get_name);
+	close(get_name.fd);
+	preserve_each(_metadata, self, "PRESERVE_FD, a memfd", lu_memfd("m", LU_MIB, 1));
+	preserve_each(_metadata, self, "PRESERVE_FD, an empty one", lu_memfd("m", 0, 1));
+	preserve_each(_metadata, self, "PRESERVE_FD, one with many holes", holey_memfd());
+	preserve_each(_metadata, self, "PRESERVE_FD, with FLBs", test_file(0));
+	preserve_each(_metadata, self, "PRESERVE_FD, with one FLB", test_file(1));
+}
+
+/* For stage 2: a session each for requests that can succeed only once. */
+static void hand_over(struct __test_metadata *_metadata, FIXTURE_DATA(faults) * self)
+{
+	static const char * const kinds[] = { "retrieve", "finish", "discard" };
+	char name[LIVEUPDATE_SESSION_NAME_LENGTH];
+	int session, fd, i, k;
+
+	for (k = 0; k < 3; k++) {
+		for (i = 0; i < SPARE; i++) {
+			snprintf(name, sizeof(name), "%s %d", kinds[k], i);
+			session = lu_create(self->dev, name);
+			ASSERT_LE(0, session);
+			fd = lu_memfd(name, 3 * LU_PAGE, i);
+			ASSERT_LE(0, fd);
+			ASSERT_EQ(0, lu_fill(fd, 64 * LU_PAGE, LU_PAGE, 1));
+			ASSERT_EQ(0, lu_preserve(session, fd, 0));
+			close(fd);
+			fd = test_file(0);
+			ASSERT_EQ(0, lu_preserve(session, fd, 1));
+			close(fd);
+		}
+	}
+}
+
+/* Goes on with the next session when a fault did not hurt. */
+static void next_of_a_kind(struct request *r, int result)
+{
+	char kind[16] = "";
+	int i = 0;
+
+	if (sscanf(r->session, "%15s %d", kind, &i) != 2)
+		return;
+	snprintf(r->session, sizeof(r->session), "%s %d", kind, i + 1);
+	close(r->fd);
+	r->fd = lu_retrieve(r->dev, r->session);
+}
+
+static void finish_next_of_a_kind(struct request *r, int result)
+{
+	next_of_a_kind(r, result);
+	lu_finish(r->fd);
+}
+
+static void retrieve_each(struct __test_metadata *_metadata, FIXTURE_DATA(faults) * self)
+{
+	struct request by_name = {
+		.name = "RETRIEVE_SESSION",
+		.fd = self->dev,
+		.session = "retrieve 0",
+		.send = send_retrieve,
+	};
+	struct liveupdate_ioctl_next_session s = { .size = sizeof(s) };
+	struct request by_id = {
+		.name = "RETRIEVE_SESSION_ID",
+		.fd = self->dev,
+		.send = send_retrieve_id,
+	};
+	struct request fd = {
+		.name = "RETRIEVE_FD, a memfd",
+		.dev = self->dev,
+		.session = "retrieve 0",
+		.send = send_retrieve_fd,
+		.again = next_of_a_kind,
+	};
+	int i;
+
+	each_fault(_metadata, self, &by_name);
+	ASSERT_EQ(0, lu_next(self->dev, &s));
+	by_id.nr = s.id;
+	each_fault(_metadata, self, &by_id);
+	for (i = 0; i < 2; i++) {
+		fd.nr = i;
+		fd.fd = lu_retrieve(self->dev, fd.session);
+		each_fault(_metadata, self, &fd);
+		close(fd.fd);
+		fd.name = "RETRIEVE_FD, a file of the test's";
+	}
+}
+
+static void next_to_discard(struct request *r, int result)
+{
+	struct liveupdate_ioctl_next_session s = { .size = sizeof(s), .id = r->nr };
+
+	if (!lu_next(r->fd, &s))
+		r->nr = s.id;
+}
+
+static uint64_t first_of_a_kind(int dev, const char *kind)
+{
+	struct liveupdate_ioctl_next_session s = { .size = sizeof(s) };
+
+	while (!lu_next(dev, &s))
+		if (!strncmp((char *)s.name, kind, strlen(kind)))
+			return s.id;
+	return 0;
+}
+
+static void finish_each(struct __test_metadata *_metadata, FIXTURE_DATA(faults) * self)
+{
+	struct request finish = {
+		.name = "FINISH",
+		.dev = self->dev,
+		.fd = lu_retrieve(self->dev, "finish 0"),
+		.session = "finish 0",
+		.send = send_finish,
+		.again = next_of_a_kind,
+	};
+	struct request discard = {
+		.name = "DISCARD_SESSION",
+		.fd = self->dev,
+		.nr = first_of_a_kind(self->dev, "discard"),
+		.send = send_discard,
+		.again = next_to_discard,
+	};
+
+	ASSERT_LE(0, finish.fd);
+	ASSERT_NE(0, discard.nr);
+	each_fault(_metadata, self, &finish);
+	each_fault(_metadata, self, &discard);
+
+	/* The first file of a finished session, which takes its name again. */
+	finish.name = "PRESERVE_FD, in a finished session";
+	finish.send = send_preserve;
+	finish.again = finish_next_of_a_kind;
+	finish.file = lu_memfd("m", LU_PAGE, 1);
+	ASSERT_LE(0, finish.file);
+	ASSERT_EQ(0, lu_finish(finish.fd));
+	each_fault(_metadata, self, &finish);
+	close(finish.file);
+	close(finish.fd);
+}
+
+/*
+ * Sessions that are left, one of them in use, go on; each fault can stop that.
+ * As long as there are faults to come the last file refuses to be frozen.
+ */
+static void reboot_with_faults(struct __test_metadata *_metadata, FIXTURE_DATA(faults) * self)
+{
+	int held = lu_retrieve(self->dev, "retrieve 39"), fd, nth, err, failed = 0;
+	int session = lu_create(self->dev, "new");
+	bool came;
+
+	ASSERT_LE(0, held);
+	ASSERT_LE(0, session);
+	fd = lu_retrieve_fd(held, 0);
+	ASSERT_LE(0, fd);
+	ASSERT_LE(0, lu_retrieve_fd(held, 1));
+	ASSERT_EQ(0, lu_fill(fd, 0, LU_PAGE, 77));
+	ASSERT_EQ(0, lu_preserve(session, lu_memfd("new", LU_PAGE, 5), 1));
+	ASSERT_EQ(0, lu_load(3, NULL));
+	ASSERT_EQ(0, lu_write_file(CTL, "fail freeze 1 5 1000000000"));
+	for (nth = 1, came = true; came; nth++) {
+		lu_picture(self->before);
+		ASSERT_EQ(0, lu_fault_arm(self->nth, nth));
+		err = lu_jump();
+		came = lu_fault_came(self->nth);
+		ASSERT_TRUE(err == -EIO || (came && is_expected(err)))
+			TH_LOG("fault %d: %s", nth, strerror(-err));
+		failed += err != -EIO;
+		lu_picture(self->after);
+		ASSERT_STREQ(self->before, self->after)
+			TH_LOG("fault %d", nth);
+	}
+	printf("# reboot: %d faults, %d of them fatal\n", nth - 2, failed);
+	ASSERT_LT(0, failed);
+	EXPECT_EQ(0, lu_leaks());
+	ASSERT_EQ(0, lu_write_file(CTL, "fail freeze 0 0 0"));
+	LU_JUMP();
+}
+
+static void arrive(struct __test_metadata *_metadata, FIXTURE_DATA(faults) * self)
+{
+	int session = lu_retrieve(self->dev, "retrieve 39"), fd, i;
+	char name[LIVEUPDATE_SESSION_NAME_LENGTH];
+
+	ASSERT_LE(0, session);
+	fd = lu_retrieve_fd(session, 0);
+	ASSERT_LE(0, fd);
+	EXPECT_EQ(0, lu_check(fd, 0, LU_PAGE, 77));
+	EXPECT_EQ(0, lu_check(fd, LU_PAGE, 2 * LU_PAGE, 39));
+	EXPECT_LE(0, lu_retrieve_fd(session, 1));
+	EXPECT_EQ(0, lu_finish(session));
+	for (i = 0; i < SPARE - 1; i++) {
+		snprintf(name, sizeof(name), "retrieve %d", i);
+		session = lu_retrieve(self->dev, name);
+		ASSERT_LE(0, session);
+		fd = lu_retrieve_fd(session, 0);
+		ASSERT_LE(0, fd);
+		EXPECT_EQ(0, lu_check(fd, 0, 3 * LU_PAGE, i));
+		EXPECT_EQ(0, lu_check_zero(fd, 3 * LU_PAGE, 61 * LU_PAGE));
+		EXPECT_EQ(0, lu_check(fd, 64 * LU_PAGE, LU_PAGE, 1));
+		EXPECT_EQ(0, lu_finish(session));
+		close(session);
+	}
+	session = lu_retrieve(self->dev, "new");
+	ASSERT_LE(0, session);
+	EXPECT_EQ(0, lu_check(lu_retrieve_fd(session, 1), 0, LU_PAGE, 5));
+	EXPECT_EQ(0, lu_finish(session));
+}
+
+FAULTS(each_allocation)
+{
+	if (self->stage == 1) {
+		outgoing(_metadata, self);
+		EXPECT_EQ(0, lu_leaks());
+		hand_over(_metadata, self);
+		LU_KEXEC(2);
+	}
+	if (self->stage == 2) {
+		retrieve_each(_metadata, self);
+		finish_each(_metadata, self);
+		reboot_with_faults(_metadata, self);
+	}
+	arrive(_metadata, self);
+}
