@@ -22,6 +22,7 @@ void kho_memory_init(void);
 unsigned long kho_free_around(unsigned long start_pfn, unsigned long end_pfn,
 			      kho_free_run_t free_run);
 bool kho_touches_scratch(unsigned long pfn, unsigned long nr);
+void kho_scratch_protect(void);
 
 #else
 
@@ -52,6 +53,8 @@ static inline bool kho_touches_scratch(unsigned long pfn, unsigned long nr)
 {
 	return false;
 }
+
+static inline void kho_scratch_protect(void) { }
 
 #endif /* CONFIG_KEXEC_HANDOVER */
 #endif /* _LINUX_KHO_BOOT_H */

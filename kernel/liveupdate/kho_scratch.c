@@ -380,6 +380,32 @@ bool __init kho_scratch_reserve(void)
 }
 
 /**
+ * kho_scratch_protect - give page blocks that this boot has taken their type
+ *
+ * Where initialization is deferred, a block without a free page has none, which
+ * means MIGRATE_UNMOVABLE: what the boot frees of it before kho_scratch_late(), a
+ * part of the kernel image for one, would come back as memory of the kernel's.
+ *
+ * Context: boot, when the pages of reserved memory are initialized.
+ */
+void __init kho_scratch_protect(void)
+{
+	struct memblock_region *region;
+	unsigned long pfn, end;
+
+	for_each_reserved_mem_region(region) {
+		if (memblock_is_reserved_noinit(region))
+			continue;
+		pfn = PFN_DOWN(region->base);
+		end = PFN_UP(region->base + region->size);
+		for (; pfn < end; pfn = pageblock_end_pfn(pfn))
+			if (kho_touches_scratch(pfn, 1))
+				set_pageblock_migratetype(pfn_to_page(pfn),
+							  MIGRATE_CMA);
+	}
+}
+
+/**
  * kho_scratch_late - finish the areas when all pages are initialized
  *
  * Blocks of which a free page went through the allocator are MIGRATE_CMA
