@@ -14,6 +14,7 @@
  * @KHO_IMAGE_WITHOUT:      it knows nothing of Kexec Handover
  * @KHO_IMAGE_SWITCHED_OFF: it would be switched off
  * @KHO_IMAGE_FORMAT:       it reads other layouts only
+ * @KHO_IMAGE_MEMORY:       its command line may hide memory that is preserved
  */
 enum kho_verdict {
 	KHO_IMAGE_UNKNOWN,
@@ -21,6 +22,7 @@ enum kho_verdict {
 	KHO_IMAGE_WITHOUT,
 	KHO_IMAGE_SWITCHED_OFF,
 	KHO_IMAGE_FORMAT,
+	KHO_IMAGE_MEMORY,
 };
 
 struct kexec_buf;

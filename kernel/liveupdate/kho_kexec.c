@@ -20,6 +20,7 @@
 
 #include <linux/atomic.h>
 #include <linux/crc32.h>
+#include <linux/init.h>
 #include <linux/io.h>
 #include <linux/ioport.h>
 #include <linux/kexec.h>
@@ -178,24 +179,58 @@ static const char *kho_next_string(const char *s, const char *end)
 	return s < end ? s : NULL;
 }
 
+/* The next word of a command line in front of "--"; @len is set to its length. */
+static const char *kho_cmdline_word(const char *line, size_t *len)
+{
+	line += strspn(line, " ");
+	*len = strcspn(line, " ");
+	/* What comes behind is for init. */
+	return !*len || (*len == 2 && !strncmp(line, "--", 2)) ? NULL : line;
+}
+
 /* Value of a switch on a command line: 1, 0, or -1 if it is not there. */
 static int kho_cmdline_switch(const char *cmdline, const char *name)
 {
 	size_t len = strlen(name);
-	const char *arg;
+	const char *arg = cmdline ?: "";
 	int on = -1;
+	size_t n;
 	bool val;
 
-	for (arg = cmdline; arg && *arg; arg += strcspn(arg, " ")) {
-		arg += strspn(arg, " ");
-		/* What comes behind is for init. */
-		if (!strncmp(arg, "--", 2) && (!arg[2] || arg[2] == ' '))
-			break;
+	for (; (arg = kho_cmdline_word(arg, &n)); arg += n)
 		if (!strncmp(arg, name, len) && arg[len] == '=' &&
 		    !kstrtobool(arg + len + 1, &val))
 			on = val;
-	}
 	return on;
+}
+
+static bool kho_cmdline_has(const char *line, const char *word, size_t len)
+{
+	size_t n;
+
+	for (; (line = kho_cmdline_word(line, &n)); line += n)
+		if (n == len && !strncmp(line, word, len))
+			return true;
+	return false;
+}
+
+/*
+ * The parameter with which a command line may hide memory that this kernel sees,
+ * %NULL if there is none. What this kernel was told itself hides nothing more.
+ */
+static const char *kho_cmdline_hides(const char *line)
+{
+	static const char * const params[] = { "mem=", "memmap=" };
+	unsigned int i;
+	size_t n;
+
+	for (; (line = kho_cmdline_word(line, &n)); line += n)
+		for (i = 0; i < ARRAY_SIZE(params); i++)
+			if (n > strlen(params[i]) &&
+			    !strncmp(line, params[i], strlen(params[i])) &&
+			    !kho_cmdline_has(saved_command_line, line, n))
+				return params[i];
+	return NULL;
 }
 
 static bool kho_image_meets(const struct kho_need *need, const char *list,
@@ -253,6 +288,9 @@ void kho_judge_image(struct kimage *image, bool knows_kho, const char *list,
 		image->kho_lacks = kho_needs[i].what;
 		return;
 	}
+	image->kho_lacks = kho_cmdline_hides(image->cmdline_buf ?: "");
+	if (image->kho_lacks)
+		image->kho_verdict = KHO_IMAGE_MEMORY;
 }
 
 static bool kho_image_fits(const struct kimage *image)
@@ -273,6 +311,10 @@ static bool kho_image_fits(const struct kimage *image)
 		return false;
 	case KHO_IMAGE_FORMAT:
 		pr_err("there is state to hand over, but the image does not read '%s'; load a kernel that does, or finish and close all sessions\n",
+		       image->kho_lacks);
+		return false;
+	case KHO_IMAGE_MEMORY:
+		pr_err("there is state to hand over, but the image is told another %s than this kernel, which may hide some of it; load it with the same, or without\n",
 		       image->kho_lacks);
 		return false;
 	case KHO_IMAGE_UNKNOWN:
