@@ -79,6 +79,8 @@ add_scripts()
 {
 	find "$TOP/$SELFTESTS" -maxdepth 1 -type f -perm -u+x -name '*.sh' \
 		-exec cp {} "$ROOT/tests/" \; 2>/dev/null || true
+	mkdir "$ROOT/tests/kexec"
+	cp "$TREE"/tools/testing/selftests/kexec/*.sh "$ROOT/tests/kexec/"
 }
 
 fill_root()

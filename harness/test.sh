@@ -9,17 +9,20 @@
 # line; '#' starts a comment, words are quoted as in the shell:
 #
 #	NAME  BINARY[:TEST]  [mem=512M] [smp=2] [timeout=60] [cmdline="..."]
-#	      [qemu="..."] [accel=count] [expect="regex"] [only=FLAVOUR] [not=FLAVOUR] [full=1]
-#	      [debug=1]
+#	      [qemu="..."] [accel=count] [disk=1G] [expect="regex"] [allow="regex"]
+#	      [only=FLAVOUR] [not=FLAVOUR] [full=1] [debug=1]
 #
 #	NAME		of the guest and its logs in build/logs
 #	BINARY[:TEST]	program in the test directory; one test of it (-t TEST)
-#	mem, smp	size of the guest; kernel-debug adds to mem by itself
-#	timeout		seconds until the guest is killed; kernel-debug: four times
+#	mem, smp	size of the guest; kernel-debug and -debian add to mem
+#	timeout		seconds until the guest is killed; these kernels: four times
 #	cmdline		added to the kernel command line, also after the kexec
 #	qemu		options added to QEMU's
 #	accel		another one than of the others, as for vm.sh
+#	disk		size of an empty disk for the guest; with one, a reset of the
+#			guest starts the first kernel again instead of ending QEMU
 #	expect		has to be found in the console or in the test's output
+#	allow		lines of the console that are no warnings for once
 #	only, not	run the line with (without) this kernel: debug, plain
 #	full		too long for every day: run the line only if FULL=1
 #	debug		one of those that run with the debug kernel every day; the
@@ -55,18 +58,18 @@ parse()
 
 	mapfile -t words < <(xargs -n1 printf '%s\n' <<<"$1")
 	field=([name]=${words[0]} [test]=${words[1]:-} [mem]=512M [smp]=2
-		[timeout]=60 [cmdline]='' [qemu]='' [accel]='' [expect]='' [only]='' [not]=''
-		[full]='' [debug]='')
+		[timeout]=60 [cmdline]='' [qemu]='' [accel]='' [disk]='' [expect]=''
+		[allow]='' [only]='' [not]='' [full]='' [debug]='')
 	[[ -n ${field[test]} ]] || die "qemu-tests.list: no program: $1"
 	for word in "${words[@]:2}"; do
 		[[ $word == *=* && -n ${field[${word%%=*}]+x} ]] ||
 			die "qemu-tests.list: ${field[name]}: what is \"$word\"?"
 		field[${word%%=*}]=${word#*=}
 	done
-	[[ $FLAVOUR != -debug ]] || enlarge
+	[[ $FLAVOUR != -debug && $FLAVOUR != -debian ]] || enlarge
 }
 
-# Shadow memory, redzones and the size of such a kernel's scratch.
+# Shadow memory, redzones, and the size of a large kernel's scratch.
 enlarge()
 {
 	local mib=${field[mem]%[MG]}
@@ -100,7 +103,7 @@ reasons()
 	grep -q '^ok ' "$out" || echo 'no test said "ok"'
 	grep -q -x 'LU-EXIT 0' "$out" ||
 		echo "$(grep -m 1 '^LU-EXIT' "$out" || echo 'no LU-EXIT'): the test did not end well"
-	grep -E -m 5 "$BAD" "$log" | sed 's/^/console: /' || true
+	grep -v -E "${field[allow]:-^\$ no}" "$log" | grep -E -m 5 "$BAD" | sed 's/^/console: /' || true
 	[[ -z ${field[expect]} ]] || grep -q -E -- "${field[expect]}" "$log" "$out" ||
 		echo "expected and not found: ${field[expect]}"
 }
@@ -121,7 +124,8 @@ guest()
 	flock 8
 	start=$(now)
 	"$TOP/harness/vm.sh" -m "${field[mem]}" -s "${field[smp]}" -t "${field[timeout]}" \
-		-a "${field[accel]}" -q "${field[qemu]}" -l "$name" "lu.test=${field[test]}" "${field[cmdline]}" \
+		-a "${field[accel]}" -q "${field[qemu]}" -d "${field[disk]}" \
+		-l "$name" "lu.test=${field[test]}" "${field[cmdline]}" \
 		>"$LOGS/$name.qemu" 2>&1 8>&- || rc=$?
 	touch "$log" "$out"
 	sed -i 's/\r//g' "$log" "$out"

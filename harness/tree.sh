@@ -10,6 +10,7 @@
 #
 #	tree.sh			assemble
 #	tree.sh refresh		write edits of base files back into patches/
+#	tree.sh base		extract the base, and nothing more
 
 # shellcheck source=lib.sh
 . "$(dirname "$0")/lib.sh"
@@ -89,7 +90,7 @@ extract()
 in_tree()
 {
 	(cd "$TREE" && QUILT_PATCHES=$1 QUILT_PC=.pc \
-		QUILT_REFRESH_ARGS='-p ab --no-timestamps --no-index --diffstat' \
+		QUILT_REFRESH_ARGS='-p ab --no-timestamps --no-index' \
 		QUILT_DIFF_OPTS=-p QUILT_NO_DIFF_INDEX=1 \
 		quilt --quiltrc - "${@:2}")
 }
@@ -358,8 +359,12 @@ main()
 	refresh)
 		refresh
 		;;
+	base)
+		extract
+		: >"$STATE/links"
+		;;
 	*)
-		die "usage: ${0##*/} [refresh]"
+		die "usage: ${0##*/} [refresh | base]"
 		;;
 	esac
 }

@@ -4,8 +4,10 @@
 # Boot one guest.
 #
 #	vm.sh [-m MEM] [-s CPUS] [-t SECONDS] [-a ACCEL] [-q "QEMU OPTIONS"]
-#	      [-l NAME] [COMMAND LINE...]
+#	      [-d SIZE] [-l NAME] [COMMAND LINE...]
 #
+# With -d the guest has an empty disk of this size, and a reset boots it again
+# instead of ending QEMU.
 # With -l the kernel's console goes to $LOGS/NAME.log and what the test prints to
 # $LOGS/NAME.out (the guest's ttyS1), and the exit status is QEMU's, or 124 or 137
 # when the time is over. Without -l the guest talks to the terminal.
@@ -14,12 +16,12 @@
 . "$(dirname "$0")/lib.sh"
 
 SHARE=${SHARE:-$OUT/share}	# what the guest sees as /host
-mem=1G cpus=2 limit=0 accel='' name=''
+mem=1G cpus=2 limit=0 accel='' name='' disk=''
 extra=()
 
 usage()
 {
-	sed -n 's/^#\t*//p' "$0" | sed -n 4,10p >&2
+	sed -n 's/^#\t*//p' "$0" | sed -n 4,11p >&2
 	exit 2
 }
 
@@ -27,13 +29,14 @@ options()
 {
 	local opt
 
-	while getopts m:s:t:a:q:l: opt; do
+	while getopts m:s:t:a:q:d:l: opt; do
 		case $opt in
 		m)	mem=$OPTARG ;;
 		s)	cpus=$OPTARG ;;
 		t)	limit=$OPTARG ;;
 		a)	accel=$OPTARG ;;
 		q)	read -r -a extra <<<"$OPTARG" ;;
+		d)	disk=$OPTARG ;;
 		l)	name=$OPTARG ;;
 		*)	usage ;;
 		esac
@@ -61,6 +64,18 @@ serial_options()
 	fi
 }
 
+# What is written goes to a file without a name; the one with a name stays empty.
+disk_options()
+{
+	local file=$BUILD/disk-$disk
+
+	[[ -n $disk ]] || return 0
+	truncate -s "$disk" "$file"
+	export TMPDIR=$BUILD
+	extra+=(-action reboot=reset -drive
+		"file=$file,format=raw,if=virtio,snapshot=on")
+}
+
 main()
 {
 	local -a qemu
@@ -72,6 +87,7 @@ main()
 	[[ -z $name ]] || cmdline+=' lu.out=ttyS1'
 	# The clock of an emulated guest jumps while such a kernel boots.
 	[[ $FLAVOUR != -debug ]] || cmdline+=' watchdog_thresh=60'
+	disk_options
 	# shellcheck disable=SC2046,SC2207 # words on purpose
 	qemu=(qemu-system-x86_64 -nodefaults -no-user-config -no-reboot -display none
 		$(accel_options) -m "$mem" -smp "$cpus"
