@@ -456,6 +456,19 @@ int lu_load(int stage, const char *more)
 	return err ?: lu_load_image(lu_next_image(), cmdline);
 }
 
+/* The same with kexec-tools: @mode is -s for kexec_file_load(2), -c for the old call. */
+int lu_load_tools(char *mode, int stage)
+{
+	char line[LU_CMDLINE_MAX], arg[LU_CMDLINE_MAX + 32];
+	char * const argv[] = {
+		"kexec", mode, "-l", (char *)lu_next_image(), "--initrd=" LU_INITRD, arg, NULL,
+	};
+	int err = lu_cmdline(line, sizeof(line), stage, NULL);
+
+	snprintf(arg, sizeof(arg), "--command-line=%s", line);
+	return err ?: lu_run(argv);
+}
+
 int lu_unload(void)
 {
 	return syscall(SYS_kexec_file_load, -1, -1, 0UL, NULL,

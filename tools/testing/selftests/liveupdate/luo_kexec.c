@@ -6,6 +6,7 @@
  */
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <syslog.h>
 
 #include <linux/kexec.h>
 
@@ -124,23 +125,11 @@ KEXEC(old_system_call_refused)
 	arrive(_metadata, self, 2);
 }
 
-static int kexec_tools(char *mode, int stage)
-{
-	char line[2048], arg[2100];
-	char * const argv[] = {
-		"kexec", mode, "-l", (char *)lu_next_image(), "--initrd=/host/initrd", arg, NULL,
-	};
-	int err = lu_cmdline(line, sizeof(line), stage, NULL);
-
-	snprintf(arg, sizeof(arg), "--command-line=%s", line);
-	return err ?: lu_run(argv);
-}
-
 /* With nothing to lose the old system call is as good as ever. */
 KEXEC(old_system_call_with_nothing_to_lose)
 {
 	if (self->stage == 1) {
-		ASSERT_EQ(0, kexec_tools("-c", 2));
+		ASSERT_EQ(0, lu_load_tools("-c", 2));
 		ASSERT_EQ(0, preserve_one(self, 0));
 		EXPECT_EQ(-EOPNOTSUPP, lu_jump());
 		close(self->session);
@@ -157,7 +146,7 @@ KEXEC(kexec_tools)
 	static char * const jump[] = { "kexec", "-e", NULL };
 
 	if (self->stage == 1) {
-		ASSERT_EQ(0, kexec_tools("-s", 2));
+		ASSERT_EQ(0, lu_load_tools("-s", 2));
 		ASSERT_EQ(0, preserve_one(self, 0));
 		ASSERT_EQ(0, preserve_one(self, 1));
 		ASSERT_EQ(KSFT_PASS, _metadata->exit_code);
@@ -200,50 +189,181 @@ KEXEC(next_kernel_without_kho_and_nothing_to_lose)
 	EXPECT_EQ(-ENOENT, self->dev);
 }
 
-/*
- * A copy of the next image whose header says that it knows nothing of KHO:
- * what a kernel without the option, or an older one, looks like.
- */
-static int copy_ignorant_image(const char *to)
+/* A copy of an image to change, and where in it its kernel_info is. */
+struct copy {
+	char *image;
+	char *info;
+	size_t size;
+};
+
+static int copy_image(const char *from_path, const char *to_path, struct copy *copy)
 {
 	struct stat st;
-	int from = open(lu_next_image(), O_RDONLY | O_CLOEXEC);
-	int fd = open(to, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-	unsigned char *image;
+	int from = open(from_path, O_RDONLY | O_CLOEXEC);
+	int fd = open(to_path, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
 	size_t info;
 
 	if (from < 0 || fd < 0 || fstat(from, &st) || ftruncate(fd, st.st_size))
 		return -errno;
-	image = mmap(NULL, st.st_size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-	if (image == MAP_FAILED)
+	copy->size = st.st_size;
+	copy->image = mmap(NULL, copy->size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	if (copy->image == MAP_FAILED)
 		return -errno;
-	if (pread(from, image, st.st_size, 0) != st.st_size)
+	if (pread(from, copy->image, copy->size, 0) != st.st_size)
 		return -EIO;
-	/* kernel_info_offset of the setup header; the kernel follows the setup. */
-	info = (image[0x1f1] ?: 4) * 512 + 512 + *(uint32_t *)(image + 0x268);
-	if (info + 16 > (size_t)st.st_size || memcmp(image + info, "LToP", 4))
-		return -EILSEQ;
-	/* setup_type_max: only what comes before SETUP_KEXEC_KHO. */
-	*(uint32_t *)(image + info + 12) = 1U << 31 | 9;
-	munmap(image, st.st_size);
 	close(fd);
-	return close(from);
+	close(from);
+	/* kernel_info_offset of the setup header; the kernel follows the setup. */
+	info = ((unsigned char)copy->image[0x1f1] ?: 4) * 512 + 512 +
+	       *(uint32_t *)(copy->image + 0x268);
+	copy->info = copy->image + info;
+	return info + 1024 > copy->size || memcmp(copy->info, "LToP", 4) ? -EILSEQ : 0;
 }
 
+/* Replace a string of the list in kernel_info by one that is not longer. */
+static int replace(struct copy *copy, const char *was, const char *is)
+{
+	char *at = memmem(copy->info, 1024, was, strlen(was) + 1);
+
+	if (!at || strlen(is) > strlen(was))
+		return -EINVAL;
+	memset(at, 0, strlen(was));
+	memcpy(at, is, strlen(is));
+	munmap(copy->image, copy->size);
+	return 0;
+}
+
+/*
+ * Refused at the reboot and when it is loaded, with a line that has @why in it;
+ * then a good image does it.
+ */
+static void refused(struct __test_metadata *_metadata, FIXTURE_DATA(kexec) * self,
+		    const char *image, const char *more, const char *why)
+{
+	char line[2048];
+
+	ASSERT_EQ(0, lu_cmdline(line, sizeof(line), 2, more));
+	/* There is nothing to lose yet. */
+	ASSERT_EQ(0, lu_load_image(image, line));
+	ASSERT_EQ(0, lu_log_lines(why, LOG_ERR));
+	ASSERT_EQ(0, preserve_one(self, 0));
+	EXPECT_EQ(-EOPNOTSUPP, lu_jump());
+	EXPECT_EQ(1, lu_log_lines(why, LOG_ERR));
+	EXPECT_EQ(-EOPNOTSUPP, lu_load_image(image, line));
+	EXPECT_EQ(2, lu_log_lines(why, LOG_ERR));
+}
+
+static const char knows_nothing[] = "the image does not know Kexec Handover; load";
+
+/*
+ * An image whose header says that it knows nothing of KHO: what a kernel without
+ * the option, or an older one, looks like.
+ */
 KEXEC(next_kernel_that_knows_no_kho)
 {
 	static const char image[] = "/ignorant-image";
-	char line[2048];
+	struct copy copy;
 
 	if (self->stage == 1) {
-		ASSERT_EQ(0, copy_ignorant_image(image));
-		ASSERT_EQ(0, lu_cmdline(line, sizeof(line), 2, NULL));
-		ASSERT_EQ(0, lu_load_image(image, line));
-		ASSERT_EQ(0, preserve_one(self, 0));
-		EXPECT_EQ(-EOPNOTSUPP, lu_jump());
-		EXPECT_EQ(-EOPNOTSUPP, lu_load_image(image, line));
+		ASSERT_EQ(0, copy_image(lu_next_image(), image, &copy));
+		/* setup_type_max: only what comes before SETUP_KEXEC_KHO. */
+		*(uint32_t *)(copy.info + 12) = 1U << 31 | 9;
+		munmap(copy.image, copy.size);
+		refused(_metadata, self, image, NULL, knows_nothing);
 		unlink(image);
 		go_on(_metadata, self);
 	}
 	arrive(_metadata, self, 2);
+}
+
+/* A kernel of another time, that reads another layout. */
+KEXEC(next_kernel_of_another_format)
+{
+	static const char image[] = "/old-image";
+	struct copy copy;
+
+	if (self->stage == 1) {
+		ASSERT_EQ(0, copy_image(lu_next_image(), image, &copy));
+		ASSERT_EQ(0, replace(&copy, "luo-session-v1c", "luo-session-v0"));
+		refused(_metadata, self, image, NULL,
+			"the image does not read 'luo-session-v1c'; load");
+		unlink(image);
+		go_on(_metadata, self);
+	}
+	arrive(_metadata, self, 2);
+}
+
+/* Another build, whose list is another: what counts is that it reads the layouts. */
+KEXEC(next_kernel_of_another_build)
+{
+	static const char image[] = "/other-image";
+	struct copy copy;
+	char line[2048];
+
+	if (self->stage == 1) {
+		ASSERT_EQ(0, copy_image(lu_next_image(), image, &copy));
+		ASSERT_EQ(0, replace(&copy, "kho=off", "kho-v3"));
+		ASSERT_EQ(0, preserve_one(self, 0));
+		ASSERT_EQ(0, lu_cmdline(line, sizeof(line), 2, NULL));
+		ASSERT_EQ(0, lu_load_image(image, line));
+		ASSERT_EQ(0, preserve_one(self, 1));
+		LU_JUMP();
+	}
+	arrive(_metadata, self, 2);
+}
+
+/* Debian's own kernel, as it is. */
+KEXEC(next_kernel_is_debians)
+{
+	static const char image[] = "/host/bzImage-debian";
+
+	if (self->stage == 1) {
+		refused(_metadata, self, image, NULL, knows_nothing);
+		go_on(_metadata, self);
+	}
+	arrive(_metadata, self, 2);
+}
+
+/* With nothing to lose it may as well be started. It boots, and is in the log. */
+KEXEC(next_kernel_is_debians_and_nothing_to_lose)
+{
+	char line[2048];
+
+	ASSERT_EQ(1, self->stage);
+	ASSERT_EQ(0, preserve_one(self, 0));
+	close(self->session);
+	ASSERT_EQ(0, lu_cmdline(line, sizeof(line), 2, NULL));
+	ASSERT_EQ(0, lu_load_image("/host/bzImage-debian", line));
+	LU_JUMP();
+}
+
+/*
+ * Memory that the next kernel would not see. What this kernel itself was told (the
+ * guest has a memmap= of its own) is no reason.
+ */
+KEXEC(next_kernel_with_less_memory)
+{
+	static const char why[] = "than this kernel, which may hide some of it; load";
+
+	if (self->stage == 1) {
+		refused(_metadata, self, lu_next_image(), "mem=256M", why);
+		EXPECT_EQ(-EOPNOTSUPP, lu_load(2, "memmap=64K$32M memmap=8M$64M"));
+		EXPECT_EQ(3, lu_log_lines(why, LOG_ERR));
+		go_on(_metadata, self);
+	}
+	arrive(_metadata, self, 2);
+}
+
+/* It finds a handover whose memory is not there, and goes on without it. */
+KEXEC(next_kernel_with_less_memory_and_nothing_to_lose)
+{
+	if (self->stage == 1) {
+		ASSERT_EQ(0, preserve_one(self, 0));
+		close(self->session);
+		LU_KEXEC_WITH(2, "mem=256M");
+	}
+	ASSERT_LE(0, self->dev);
+	EXPECT_EQ(1, lu_log_lines("the previous kernel's state is lost", LOG_ERR));
+	EXPECT_EQ(-ENOENT, lu_retrieve(self->dev, "kexec"));
+	EXPECT_EQ(0, preserve_one(self, 0));
 }

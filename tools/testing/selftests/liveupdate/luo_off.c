@@ -36,6 +36,17 @@ TEST_F(off, no_device)
 	EXPECT_EQ(ENOENT, errno);
 }
 
+/* Without live update on either side, with either system call. */
+TEST_F_TIMEOUT(off, kexec_to_same, LU_TIMEOUT)
+{
+	EXPECT_EQ(-1, access(LU_DEVICE, F_OK));
+	EXPECT_EQ(self->stage == 2 ? 'b' : 'a', lu_letter());
+	if (self->stage < 3) {
+		ASSERT_EQ(0, lu_load_tools(self->stage == 1 ? "-c" : "-s", self->stage + 1));
+		LU_JUMP();
+	}
+}
+
 /* From there a kexec into a kernel that has it. */
 TEST_F_TIMEOUT(off, kexec_to_on, LU_TIMEOUT)
 {

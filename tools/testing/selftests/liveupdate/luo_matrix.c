@@ -1,0 +1,546 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Machines of other kinds: kernels that move, several nodes, much memory, UEFI,
+ * pools of huge pages, a crash kernel, an odd memory map. What kind of machine it
+ * is says the line in qemu-tests.list; each test first sees that it is one.
+ */
+#include <dirent.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/mount.h>
+#include <sys/syscall.h>
+#include <syslog.h>
+
+#include <linux/kexec.h>
+#include <linux/mempolicy.h>
+
+#include "lu_harness.h"
+
+#define SCRATCH		"/sys/kernel/debug/kho/out/scratch"
+#define HUGE_PAGES	"/sys/kernel/mm/hugepages"
+
+FIXTURE(matrix)
+{
+	int dev;
+	int stage;
+};
+
+FIXTURE_SETUP(matrix)
+{
+	if (!lu_stage())
+		SKIP(return, LU_NO_GUEST);
+	self->stage = lu_stage();
+	/* A kernel for a crash has no live update. */
+	self->dev = lu_open_dev();
+	if (access("/proc/vmcore", F_OK))
+		ASSERT_LE(0, self->dev);
+}
+
+FIXTURE_TEARDOWN(matrix)
+{
+	close(self->dev);
+}
+
+#define MATRIX(name)		TEST_F_TIMEOUT(matrix, name, LU_TIMEOUT)
+
+struct range {
+	uint64_t start;
+	uint64_t end;
+};
+
+static bool touches(struct range a, struct range b)
+{
+	return a.start < b.end && b.start < a.end;
+}
+
+/* The physical address of a page that is mapped here, 0 if there is none. */
+static uint64_t phys_of(const void *page)
+{
+	uint64_t entry = 0;
+	int fd = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
+
+	if (pread(fd, &entry, sizeof(entry), (uintptr_t)page / LU_PAGE * sizeof(entry)) < 0)
+		entry = 0;
+	close(fd);
+	return entry >> 63 ? (entry & ((1ULL << 55) - 1)) * LU_PAGE : 0;
+}
+
+/* The first range of /proc/iomem of this name. */
+static int iomem_range(const char *name, struct range *range)
+{
+	FILE *f = fopen("/proc/iomem", "re");
+	unsigned long long start, end;
+	char line[256], what[128];
+	int err = -ENOENT;
+
+	while (f && err && fgets(line, sizeof(line), f)) {
+		if (sscanf(line, " %llx-%llx : %127[^\n]", &start, &end, what) == 3 &&
+		    !strcmp(what, name)) {
+			*range = (struct range) { start, end + 1 };
+			err = 0;
+		}
+	}
+	if (f)
+		fclose(f);
+	return err;
+}
+
+static bool in_scratch(struct range range)
+{
+	FILE *f = fopen(SCRATCH, "re");
+	unsigned long long start, size;
+	bool found = false;
+
+	while (f && fscanf(f, "%llx %llx", &start, &size) == 2)
+		found |= range.start >= start && range.end <= start + size;
+	if (f)
+		fclose(f);
+	return found;
+}
+
+static uint64_t text_address(void)
+{
+	FILE *f = fopen("/proc/kallsyms", "re");
+	unsigned long long addr = 0;
+	char type, name[128];
+
+	while (f && fscanf(f, "%llx %c %127s%*[^\n]", &addr, &type, name) == 3)
+		if (!strcmp(name, "_stext"))
+			break;
+	if (f)
+		fclose(f);
+	return addr;
+}
+
+static long meminfo_kib(const char *key)
+{
+	FILE *f = fopen("/proc/meminfo", "re");
+	size_t len = strlen(key);
+	char line[128];
+	long kib = -1;
+
+	while (f && fgets(line, sizeof(line), f))
+		if (!strncmp(line, key, len) && line[len] == ':')
+			kib = atol(line + len + 1);
+	if (f)
+		fclose(f);
+	return kib;
+}
+
+static long read_number(const char *path)
+{
+	FILE *f = fopen(path, "re");
+	long n = -1;
+
+	if (f && fscanf(f, "%ld", &n) != 1)
+		n = -1;
+	if (f)
+		fclose(f);
+	return n;
+}
+
+/*
+ * A preserved page tells the next kernels where the ones before it were.
+ */
+enum { MOVES_SIZE = 4 * LU_MIB, MAX_MOVES = 64 };
+
+struct places {
+	int nr;
+	uint64_t phys[MAX_MOVES];
+	uint64_t text[MAX_MOVES];
+};
+
+static int distinct(const uint64_t *values, int nr)
+{
+	int i, k, n = 0;
+
+	for (i = 0; i < nr; i++) {
+		for (k = 0; k < i && values[k] != values[i]; k++)
+			;
+		n += k == i;
+	}
+	return n;
+}
+
+/* How many pages of a file lie where the kernel is. */
+static int pages_in(int fd, size_t size, struct range kernel)
+{
+	char *map = mmap(NULL, size, PROT_READ, MAP_SHARED | MAP_POPULATE, fd, 0);
+	size_t off;
+	int n = 0;
+
+	if (map == MAP_FAILED)
+		return -errno;
+	for (off = 0; off < size; off += LU_PAGE) {
+		uint64_t phys = phys_of(map + off);
+
+		n += !phys || touches((struct range) { phys, phys + LU_PAGE }, kernel);
+	}
+	munmap(map, size);
+	return n;
+}
+
+/* RANDOMIZE_BASE: every kernel is somewhere else, and never on what is kept. */
+MATRIX(kernel_moves)
+{
+	int session = -1, data, list, i, updates = lu_param_u64("lu.updates") ?: 6;
+	struct range kernel, part;
+	struct places *places;
+
+	ASSERT_GT(MAX_MOVES, updates);
+	ASSERT_EQ(0, iomem_range("Kernel code", &kernel));
+	ASSERT_EQ(0, iomem_range("Kernel bss", &part));
+	kernel.end = part.end;
+	if (self->stage == 1) {
+		data = lu_memfd("data", MOVES_SIZE, 1);
+		list = lu_memfd("list", LU_PAGE, 0);
+	} else {
+		EXPECT_TRUE(in_scratch(kernel))
+			TH_LOG("kernel at %#llx", (unsigned long long)kernel.start);
+		session = lu_retrieve(self->dev, "moves");
+		ASSERT_LE(0, session);
+		data = lu_retrieve_fd(session, 1);
+		list = lu_retrieve_fd(session, 2);
+	}
+	ASSERT_LE(0, data);
+	places = mmap(NULL, LU_PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, list, 0);
+	ASSERT_NE(MAP_FAILED, places);
+	if (self->stage == 1)
+		memset(places, 0, sizeof(*places));
+	ASSERT_EQ(self->stage - 1, places->nr);
+	EXPECT_EQ(0, lu_check(data, 0, MOVES_SIZE, 1));
+	EXPECT_EQ(0, pages_in(data, MOVES_SIZE, kernel));
+	places->phys[places->nr] = kernel.start;
+	places->text[places->nr++] = text_address();
+
+	if (self->stage > 1) {
+		ASSERT_EQ(0, lu_finish(session));
+		close(session);
+	}
+	if (self->stage <= updates) {
+		session = lu_create(self->dev, "moves");
+		ASSERT_LE(0, session);
+		ASSERT_EQ(0, lu_preserve(session, data, 1));
+		ASSERT_EQ(0, lu_preserve(session, list, 2));
+		LU_KEXEC(self->stage + 1);
+	}
+	for (i = 0; i < places->nr; i++)
+		TH_LOG("kernel %d: %#llx at %#llx", i + 1,
+		       (unsigned long long)places->text[i],
+		       (unsigned long long)places->phys[i]);
+	/* The first was placed by another rule. */
+	EXPECT_LT(1, distinct(places->phys + 1, updates));
+	EXPECT_LT(1, distinct(places->text + 1, updates));
+}
+
+enum { NODE_SIZE = 16 * LU_MIB };
+
+static int node_of(const void *page)
+{
+	int status = -1;
+
+	return syscall(SYS_move_pages, 0, 1UL, &page, NULL, &status, 0) ? -errno : status;
+}
+
+/* A file all of whose pages lie on one node. */
+static int memfd_on(int node, char **map)
+{
+	unsigned long mask = 1UL << node;
+	int fd = memfd_create("node", MFD_CLOEXEC);
+
+	if (fd < 0 || ftruncate(fd, NODE_SIZE))
+		return -errno;
+	*map = mmap(NULL, NODE_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	if (*map == MAP_FAILED ||
+	    syscall(SYS_mbind, *map, NODE_SIZE, MPOL_BIND, &mask, 8 * sizeof(mask), 0))
+		return -errno;
+	lu_fill_mem(*map, 0, NODE_SIZE, node);
+	return fd;
+}
+
+/*
+ * Two nodes, and memory above 4 GiB: pages stay where they are. With lu.uefi=1 on
+ * a machine that UEFI has booted.
+ */
+MATRIX(nodes_and_high_memory)
+{
+	uint64_t high = 0;
+	size_t off;
+	int session, node, fd;
+	char *map;
+
+	EXPECT_EQ(0, access("/sys/devices/system/node/node1", F_OK));
+	if (lu_param_u64("lu.uefi"))
+		EXPECT_EQ(0, access("/sys/firmware/efi/systab", F_OK));
+	EXPECT_EQ(lu_param_u64("lu.cpus"), sysconf(_SC_NPROCESSORS_ONLN));
+
+	session = self->stage == 1 ? lu_create(self->dev, "nodes") :
+				     lu_retrieve(self->dev, "nodes");
+	ASSERT_LE(0, session);
+	for (node = 0; node < 2; node++) {
+		if (self->stage == 1) {
+			fd = memfd_on(node, &map);
+			ASSERT_LE(0, fd);
+			ASSERT_EQ(0, lu_preserve(session, fd, node));
+		} else {
+			fd = lu_retrieve_fd(session, node);
+			ASSERT_LE(0, fd);
+			EXPECT_EQ(0, lu_check(fd, 0, NODE_SIZE, node));
+			map = mmap(NULL, NODE_SIZE, PROT_READ, MAP_SHARED | MAP_POPULATE, fd, 0);
+			ASSERT_NE(MAP_FAILED, map);
+		}
+		for (off = 0; off < NODE_SIZE; off += LU_PAGE) {
+			ASSERT_EQ(node, node_of(map + off))
+				TH_LOG("stage %d, offset %#zx", self->stage, off);
+			high = phys_of(map + off) > high ? phys_of(map + off) : high;
+		}
+	}
+	EXPECT_LE(4 * LU_GIB, high);
+	if (self->stage == 1)
+		LU_KEXEC(2);
+	EXPECT_EQ(0, lu_finish(session));
+}
+
+/* For every size of huge pages: how many there are. Returns the number of sizes. */
+enum { MAX_SIZES = 4 };
+
+static int huge_pools(long kib[MAX_SIZES], long pages[MAX_SIZES])
+{
+	DIR *dir = opendir(HUGE_PAGES);
+	struct dirent *entry;
+	char path[300];
+	int n = 0;
+
+	while (dir && n < MAX_SIZES && (entry = readdir(dir))) {
+		if (sscanf(entry->d_name, "hugepages-%ldkB", &kib[n]) != 1)
+			continue;
+		snprintf(path, sizeof(path), HUGE_PAGES "/%s/nr_hugepages", entry->d_name);
+		pages[n++] = read_number(path);
+	}
+	if (dir)
+		closedir(dir);
+	return n;
+}
+
+/* Write to every page of a pool: it is memory, and nobody else's. */
+static int use_pool(long kib, long pages)
+{
+	size_t size = (size_t)kib * LU_KIB, i;
+	int fd = memfd_create("huge", MFD_CLOEXEC | MFD_HUGETLB |
+			      (unsigned int)__builtin_ctzl(size) << MAP_HUGE_SHIFT);
+	char *map;
+
+	if (fd < 0 || ftruncate(fd, size * pages))
+		return -errno;
+	map = mmap(NULL, size * pages, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	close(fd);
+	if (map == MAP_FAILED)
+		return -errno;
+	for (i = 0; i < size * pages; i += LU_MIB)
+		lu_fill_mem(map + i, i, LU_PAGE, 77);
+	munmap(map, size * pages);
+	return 0;
+}
+
+/*
+ * hugepages= and hugetlb_cma=: the pools are as large in the next kernel, and none
+ * of their pages is one that was kept. lu.gigantic=1: a page of 1 GiB can be had
+ * from the pool's CMA area, too.
+ */
+MATRIX(pools)
+{
+	static const char gigantic[] = HUGE_PAGES "/hugepages-1048576kB/nr_hugepages";
+	const size_t size = 32 * LU_MIB;
+	long kib[MAX_SIZES], pages[MAX_SIZES], total = 0;
+	int session, fd, i, n;
+	char note[96];
+
+	if (lu_param_u64("lu.vmemmap"))
+		EXPECT_EQ(1, read_number("/proc/sys/vm/hugetlb_optimize_vmemmap"));
+	n = huge_pools(kib, pages);
+	ASSERT_LE(1, n);
+	for (i = 0; i < n; i++)
+		total += kib[i] * pages[i];
+	TH_LOG("%ld MiB of huge pages, %ld MiB of CMA", total / 1024,
+	       meminfo_kib("CmaTotal") / 1024);
+	ASSERT_LT(0, total);
+
+	if (self->stage == 1) {
+		session = lu_create(self->dev, "pools");
+		ASSERT_LE(0, session);
+		fd = lu_memfd("beside", size, 5);
+		ASSERT_LE(0, fd);
+		ASSERT_EQ(0, lu_preserve(session, fd, 1));
+		snprintf(note, sizeof(note), "lu.pools=%ld lu.cma=%ld", total,
+			 meminfo_kib("CmaTotal"));
+		LU_KEXEC_WITH(2, note);
+	}
+	EXPECT_EQ((long)lu_param_u64("lu.pools"), total);
+	EXPECT_EQ((long)lu_param_u64("lu.cma"), meminfo_kib("CmaTotal"));
+	for (i = 0; i < n; i++)
+		if (pages[i])
+			EXPECT_EQ(0, use_pool(kib[i], pages[i]));
+	if (lu_param_u64("lu.gigantic")) {
+		ASSERT_EQ(0, lu_write_file(gigantic, "1"));
+		EXPECT_EQ(1, read_number(gigantic));
+		EXPECT_EQ(0, use_pool(1024 * 1024, 1));
+	}
+	session = lu_retrieve(self->dev, "pools");
+	ASSERT_LE(0, session);
+	fd = lu_retrieve_fd(session, 1);
+	ASSERT_LE(0, fd);
+	EXPECT_EQ(0, lu_check(fd, 0, size, 5));
+	EXPECT_EQ(0, lu_finish(session));
+}
+
+static int load_for_crash(int stage, const char *more)
+{
+	int kernel = open(lu_next_image(), O_RDONLY | O_CLOEXEC);
+	int initrd = open("/host/initrd", O_RDONLY | O_CLOEXEC);
+	char line[2048];
+	int err = lu_cmdline(line, sizeof(line), stage, more);
+
+	if (!err && syscall(SYS_kexec_file_load, kernel, initrd, strlen(line) + 1, line,
+			    (unsigned long)KEXEC_FILE_ON_CRASH))
+		err = -errno;
+	close(kernel);
+	close(initrd);
+	return err;
+}
+
+/* A page of the crashed kernel's, from the dump. */
+static int read_dump(uint64_t phys, void *page)
+{
+	struct { unsigned char ident[16]; uint16_t type, machine; uint32_t version;
+		 uint64_t entry, phoff, shoff; uint32_t flags;
+		 uint16_t ehsize, phentsize, phnum; } header;
+	struct { uint32_t type, flags; uint64_t offset, vaddr, paddr, filesz, memsz, align; } ph;
+	int fd = open("/proc/vmcore", O_RDONLY | O_CLOEXEC), i, err = -ENOENT;
+
+	if (fd < 0)
+		return -errno;
+	if (pread(fd, &header, sizeof(header), 0) < (ssize_t)sizeof(header) ||
+	    memcmp(header.ident, "\177ELF", 4)) {
+		close(fd);
+		return -ENOEXEC;
+	}
+	for (i = 0; err && i < header.phnum; i++) {
+		if (pread(fd, &ph, sizeof(ph), header.phoff + i * sizeof(ph)) != sizeof(ph) ||
+		    ph.type != 1 || phys < ph.paddr || phys + LU_PAGE > ph.paddr + ph.filesz)
+			continue;
+		if (pread(fd, page, LU_PAGE, ph.offset + phys - ph.paddr) == (ssize_t)LU_PAGE)
+			err = 0;
+	}
+	close(fd);
+	return err;
+}
+
+/*
+ * crashkernel=: the memory is set aside in the next kernel, too, and a kernel that
+ * crashes while it holds state leaves a dump with this state in it.
+ */
+MATRIX(crash_dump)
+{
+	struct range crash;
+	char page[LU_PAGE], want[LU_PAGE], note[96];
+	int session, fd;
+	char *map;
+
+	if (self->stage == 3) {
+		EXPECT_EQ(-ENOENT, self->dev);
+		EXPECT_EQ(-1, access(SCRATCH, F_OK));
+		ASSERT_EQ(0, read_dump(lu_param_u64("lu.page"), page));
+		lu_fill_mem(want, 0, LU_PAGE, 9);
+		EXPECT_EQ(0, memcmp(page, want, LU_PAGE));
+		return;
+	}
+	ASSERT_EQ(0, iomem_range("Crash kernel", &crash));
+	TH_LOG("for a crash: %#llx-%#llx", (unsigned long long)crash.start,
+	       (unsigned long long)crash.end);
+	if (self->stage == 1) {
+		fd = lu_memfd("dumped", LU_MIB, 9);
+		ASSERT_EQ(0, load_for_crash(3, NULL));
+	} else {
+		EXPECT_EQ(lu_param_u64("lu.crash"), crash.end - crash.start);
+		session = lu_retrieve(self->dev, "dumped");
+		ASSERT_LE(0, session);
+		fd = lu_retrieve_fd(session, 1);
+		ASSERT_LE(0, fd);
+		EXPECT_EQ(0, lu_check(fd, 0, LU_MIB, 9));
+		EXPECT_EQ(0, lu_finish(session));
+		close(session);
+	}
+	ASSERT_LE(0, fd);
+	session = lu_create(self->dev, "dumped");
+	ASSERT_LE(0, session);
+	ASSERT_EQ(0, lu_preserve(session, fd, 1));
+	if (self->stage == 1) {
+		snprintf(note, sizeof(note), "lu.crash=%llu",
+			 (unsigned long long)(crash.end - crash.start));
+		LU_KEXEC_WITH(2, note);
+	}
+	map = mmap(NULL, LU_PAGE, PROT_READ, MAP_SHARED | MAP_POPULATE, fd, 0);
+	ASSERT_NE(MAP_FAILED, map);
+	snprintf(note, sizeof(note), "lu.page=%llu", (unsigned long long)phys_of(map));
+	/* An image for the next update is loaded as well; it is not the one to start. */
+	ASSERT_EQ(0, lu_load(4, NULL));
+	ASSERT_EQ(0, load_for_crash(3, note));
+	ASSERT_EQ(KSFT_PASS, _metadata->exit_code);
+	lu_write_file("/proc/sysrq-trigger", "c");
+}
+
+static int memory_ranges(void)
+{
+	FILE *f = fopen("/proc/iomem", "re");
+	char line[256];
+	int n = 0;
+
+	while (f && fgets(line, sizeof(line), f))
+		n += line[0] != ' ' && strstr(line, "System RAM");
+	if (f)
+		fclose(f);
+	return n;
+}
+
+/*
+ * More ranges of memory than a boot loader's first table has room for. The second
+ * kernel gets them from kexec_load(2), all others from the kernel before them.
+ */
+MATRIX(many_ranges)
+{
+	const size_t size = 16 * LU_MIB;
+	int session, fd;
+	char note[64];
+
+	TH_LOG("%d ranges, %ld KiB", memory_ranges(), meminfo_kib("MemTotal"));
+	EXPECT_LT(60, memory_ranges());
+	if (self->stage == 1) {
+		/* kexec-tools shall believe /proc/iomem, which has the holes. */
+		ASSERT_EQ(0, mount("none", "/sys/firmware", "tmpfs", 0, NULL));
+		ASSERT_EQ(0, lu_load_tools("-c", 2));
+		LU_JUMP();
+	}
+	if (self->stage == 2) {
+		session = lu_create(self->dev, "ranges");
+		ASSERT_LE(0, session);
+		fd = lu_memfd("m", size, 3);
+		ASSERT_LE(0, fd);
+		ASSERT_EQ(0, lu_preserve(session, fd, 1));
+		/* From here on only the memory map says it. */
+		snprintf(note, sizeof(note), "memmap= lu.ranges=%d lu.total=%ld",
+			 memory_ranges(), meminfo_kib("MemTotal"));
+		LU_KEXEC_WITH(3, note);
+	}
+	/* Boot data that the image was given can split or join a few. */
+	EXPECT_LE((int)lu_param_u64("lu.ranges") - 4, memory_ranges());
+	EXPECT_GE((int)lu_param_u64("lu.ranges") + 4, memory_ranges());
+	session = lu_retrieve(self->dev, "ranges");
+	ASSERT_LE(0, session);
+	fd = lu_retrieve_fd(session, 1);
+	ASSERT_LE(0, fd);
+	EXPECT_EQ(0, lu_check(fd, 0, size, 3));
+	EXPECT_EQ(0, lu_finish(session));
+	EXPECT_LE((long)lu_param_u64("lu.total") - 8192, meminfo_kib("MemTotal"));
+}
