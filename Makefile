@@ -20,7 +20,9 @@ help:
 #:   make demo-memfd    the same with a file of random data
 #:   make test          the selftests, each in its own guest, some of them with the
 #:                      debug kernel, too; T=REGEX picks some
-#:   make test-full     the same and the long ones, an hour without KVM
+#:   make test-full     the same and the long ones, without deferred initialization of
+#:                      memory, and "make off"; an hour without KVM
+#:   make off           switched off, the kernel boots and kexecs like the base kernel
 #:   make test-qemu     the distribution's QEMU, unchanged, over two updates
 #:   make shell         boot to a prompt with the tests and tools in place
 #:   make bench         what a live update costs, in guest instructions; T=REGEX picks
@@ -38,11 +40,14 @@ help:
 #:   make kernel        build both kernels and the guest (build/x86_64)
 #:   make refresh       write edits of base files in build/linux back to patches/
 #:                      P=NNNN-area-topic.patch takes files that no patch has yet
+#:   make deb           Debian packages of Debian's cloud kernel with live update
+#:   make test-debian   the tests on this kernel; both build it for an hour, once
 #:   make clean         remove what was built, keep the tree and the compiler cache
 #:   make distclean     remove build/
 #:
 #: kernel-debug, test-debug, shell-debug use a kernel with KASAN, lockdep and so on;
-#: kernel-plain, shell-plain one without live update; kernel-bench one without checks.
+#: kernel-plain, shell-plain one without live update; kernel-bench one without checks;
+#: kernel-nodeferred and kernel-rt are built as their names say.
 #: bench-full measures more and larger sizes.
 #:
 #:   LINUX=PATH         another 6.12.y tree or tarball than Debian's
@@ -79,15 +84,41 @@ shell$(1): kernel$(1)
 demo$(1): kernel$(1)
 	@$(H)/demo.sh
 endef
-$(foreach f,plain debug bench,$(eval $(call flavour,-$(f))))
+$(foreach f,plain debug bench nodeferred rt debian,$(eval $(call flavour,-$(f))))
 $(eval $(call flavour))
 
-.PHONY: test-full
-test-full: export FULL = 1
-test-full: test
+.PHONY: test-full off
+test-full: kernel
+	@$(H)/stock.sh
+	@$(MAKE) test FULL=1
 	@$(H)/deps.sh full
 	@$(MAKE) -C tools/liveupdate OUTPUT=$(abspath $(B))/fuzz/ \
 		KHDR_INCLUDES="-isystem $(CURDIR)/include/uapi" fuzz
+	@$(MAKE) test-nodeferred T='^(one-memfd|sessions-and-files|memfd-scattered-in-memory|matrix-(hugepages|nodes))$$'
+	@$(MAKE) off
+
+off: kernel kernel-plain
+	@$(H)/off.sh
+
+# Debian's kernel has no test module, and no means to damage a handover.
+DEBIAN_TESTS := ^(one-memfd|image-first|sessions-and-files|second-update|init-system
+DEBIAN_TESTS := $(DEBIAN_TESTS)|memfd-(sparse|sealed|large-folios|late-pages)|writer-mapping
+DEBIAN_TESTS := $(DEBIAN_TESTS)|ride-closed|kexec-.*|matrix-(kernel-moves|nodes|hugepages)|off.*)$$
+
+.PHONY: deb deps-deb stock-debian
+deps-deb:
+	@$(H)/deps.sh deb
+
+deb: tree deps-deb
+	@$(H)/kernel.sh deb
+
+kernel-debian: deps-deb
+test-debian: export T := $(or $(T),$(DEBIAN_TESTS))
+test-debian: export FULL = 1
+test-debian: stock-debian
+stock-debian: export FLAVOUR = -debian
+stock-debian: kernel-debian
+	@$(H)/stock.sh
 
 .PHONY: bench bench-full
 bench bench-full: kernel-bench

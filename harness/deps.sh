@@ -36,9 +36,20 @@ needed()
 		/bin/busybox			busybox-static
 		/sbin/kexec			kexec-tools
 		/usr/bin/qemu-system-x86_64	qemu-system-x86
+		/usr/share/ovmf/OVMF.fd		ovmf
 	END
 	if [[ -z ${LINUX:-} ]]; then
 		echo '/usr/src/linux-source-6.12.tar.xz linux-source-6.12'
+	fi
+	if [[ $* == *deb* ]]; then
+		cat <<-'END'
+			/usr/src/linux-config-6.12	linux-config-6.12
+			/usr/bin/zstd			zstd
+			/usr/bin/openssl		openssl
+			/usr/bin/dpkg-buildpackage	dpkg-dev
+			/usr/bin/dh_testdir		debhelper
+			/sbin/depmod			kmod
+		END
 	fi
 	if [[ $* == *check* ]]; then
 		cat <<-'END'

@@ -5,15 +5,28 @@
 # another version string, in $OUT-b, a copy of $OUT in which only what depends on
 # the version is made again. The images end up as $OUT/bzImage-a and bzImage-b.
 #
-#	kernel.sh [FLAVOUR]	FLAVOUR: debug, plain (configs/FLAVOUR.config)
+#	kernel.sh [FLAVOUR]	FLAVOUR: debug, plain, ... (configs/FLAVOUR.config)
+#	kernel.sh deb		Debian packages of the flavour "debian", in build/deb
+#
+# The fragments stand on allnoconfig; those of the flavour "debian" on the config of
+# Debian's kernel for clouds.
 
-[[ -z ${1:-} ]] || export FLAVOUR=-$1
+target=kernel
+case ${1:-} in
+'') ;;
+deb)	target=deb FLAVOUR=-debian ;;
+*)	FLAVOUR=-$1 ;;
+esac
+export FLAVOUR
 # shellcheck source=lib.sh
 . "$(dirname "$0")/lib.sh"
+
+DEBIAN_CONFIG=/usr/src/linux-config-6.12/config.amd64_none_cloud-amd64.xz
 
 flavour=${FLAVOUR#-}
 fragments=("$TOP/configs/$ARCH.config")
 [[ -z $flavour ]] || fragments+=("$TOP/configs/$flavour.config")
+[[ $flavour != debian ]] || fragments=("$TOP/configs/debian.config")
 # CONFIG= names one more fragment.
 [[ -z ${CONFIG:-} ]] || fragments+=("$CONFIG")
 
@@ -88,8 +101,15 @@ configure()
 	mkdir -p "$OUT"
 	wanted >"$OUT/config.wanted"
 	[[ ! -e $OUT/.config ]] || cp "$OUT/.config" "$OUT/.config.before"
-	logged "configure$FLAVOUR" 'is a Kconfig file of ours wrong?' \
-		kmake "$OUT" KCONFIG_ALLCONFIG="$OUT/config.wanted" allnoconfig
+	if [[ $flavour == debian ]]; then
+		# Of a symbol that is set twice, the second one counts.
+		xz -d -c "$DEBIAN_CONFIG" | cat - "$OUT/config.wanted" >"$OUT/.config"
+		logged "configure$FLAVOUR" 'is a Kconfig file of ours wrong?' \
+			kmake "$OUT" olddefconfig
+	else
+		logged "configure$FLAVOUR" 'is a Kconfig file of ours wrong?' \
+			kmake "$OUT" KCONFIG_ALLCONFIG="$OUT/config.wanted" allnoconfig
+	fi
 	verify
 	echo "$stamp" >"$OUT/config.stamp"
 	done_step "$(grep -c '=y' "$OUT/.config") options"
@@ -101,7 +121,8 @@ compile()
 	local version=$flavour${flavour:+-}$1
 	local -a targets=(bzImage)
 
-	! grep -q =m "$OUT/.config" || targets+=(modules)
+	# The tests need none of Debian's modules, and there are a thousand.
+	[[ $flavour == debian ]] || ! grep -q =m "$OUT/.config" || targets+=(modules)
 	step "build kernel ${1^^} ($(basename "$2"))"
 	logged "kernel-$version" 'correct it and call make again: it goes on where it stopped' \
 		kmake "$2" LOCALVERSION="-$version" "${targets[@]}"
@@ -121,7 +142,7 @@ second()
 
 	stamp=$(stat -c '%i %Y %s' "$OUT/vmlinux" "$OUT/.config"
 		cd "$OUT"
-		[[ ! -e modules.order ]] ||
+		[[ $flavour == debian || ! -e modules.order ]] ||
 			sed 's/\.o$/.ko/' modules.order | xargs -r stat -c '%i %Y %s')
 	[[ ! -e $OUT/bzImage-b || $(cat "$OUT-b/from" 2>/dev/null) != "$stamp" ]] || return 0
 	rsync -a --delete --exclude=/bzImage-'*' --exclude=/usr/include \
@@ -142,10 +163,27 @@ headers()
 		kmake "$OUT" headers >/dev/null
 }
 
+# All of it, as packages; they end up beside the build directory.
+packages()
+{
+	step "build Debian packages ($(basename "$OUT"))"
+	logged deb 'correct it and call make again: it goes on where it stopped' \
+		kmake "$OUT" LOCALVERSION=-liveupdate bindeb-pkg
+	mkdir -p "$BUILD/deb"
+	rm -f "$BUILD"/deb/*
+	mv "$BUILD"/*.deb "$BUILD"/*.buildinfo "$BUILD"/*.changes "$BUILD/deb"
+	done_step 'build/deb'
+	(cd "$BUILD/deb" && ls -s -h -- *.deb)
+}
+
 main()
 {
 	take_lock
 	configure
+	if [[ $target == deb ]]; then
+		packages
+		return
+	fi
 	compile a "$OUT"
 	second
 	headers
