@@ -25,6 +25,7 @@
 
 #ifndef __ASSEMBLY__
 
+#include <linux/bits.h>
 #include <linux/types.h>
 #ifdef CONFIG_KEXEC_HANDOVER
 #include <asm/page.h>
@@ -92,7 +93,7 @@ struct kho_vmalloc_chunk {
  * chunks up to there. The last chunk has room for it, and no addresses if need
  * be. 0 there: written by a kernel that leaves no checksum.
  */
-#define KHO_VMALLOC_SUM			(1ULL << 32)
+#define KHO_VMALLOC_SUM			BIT_ULL(32)
 
 /*
  * A page of a chain: entries of one fixed size behind this header. @crc32c is
