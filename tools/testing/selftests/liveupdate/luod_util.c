@@ -17,6 +17,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "../kselftest.h"
 #include "lu_util.h"
 #include "luod_util.h"
 
@@ -292,7 +293,7 @@ static int answer_of(struct luod_client *client)
 
 	if (luod_has(client, "\"ok\":true"))
 		return 0;
-	for (i = 0; i < sizeof(known) / sizeof(*known); i++) {
+	for (i = 0; i < ARRAY_SIZE(known); i++) {
 		snprintf(want, sizeof(want), "\"error\":\"%s\"", strerrorname_np(known[i]));
 		if (luod_has(client, want))
 			return -known[i];

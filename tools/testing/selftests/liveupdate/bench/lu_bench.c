@@ -34,6 +34,7 @@
 #define NOTE_TOKEN	0
 #define MAX_CASES	32
 #define LINE		1024
+#define SPARED_MIB	256	/* left for the case itself and for the next image */
 
 /* What is in the first words of page @page. */
 #define STAMP(page)	((page) * 0x9e3779b97f4a7c15ULL + 1)
@@ -200,13 +201,16 @@ static long meminfo_kib(const char *key)
  */
 static void use_scratch_up(void)
 {
-	long kib;
+	long kib, left;
 	int i;
 
 	for (i = 0; i < 8; i++) {
 		char *hog;
 
 		kib = meminfo_kib("CmaFree:");
+		left = meminfo_kib("MemAvailable:") - SPARED_MIB * (LU_MIB / LU_KIB);
+		if (kib > left)
+			kib = left;
 		if (kib < (long)(LU_MIB / LU_KIB))
 			return;
 		hog = mmap(NULL, kib * LU_KIB, PROT_READ | PROT_WRITE,
