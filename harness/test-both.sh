@@ -1,9 +1,8 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# The selftests with the kernel as it is used, then with the debug kernel: there
-# those lines of the list that are marked for it, or all with FULL=1. The last line
-# is the sum of both.
+# The selftests with the kernel as it is used, then with the debug kernel. The last
+# line is the sum of both.
 
 # shellcheck source=lib.sh
 . "$(dirname "$0")/lib.sh"
@@ -26,7 +25,7 @@ run()
 run ''
 FLAVOUR=-debug "$TOP/harness/kernel.sh"
 FLAVOUR=-debug "$TOP/harness/image.sh"
-if [[ -n ${FULL:-} ]]; then run -debug; else run -debug EVERYDAY=1; fi
+run -debug
 
 echo "$passed passed, $failed failed"
 trap - ERR

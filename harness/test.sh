@@ -25,8 +25,7 @@
 #	allow		lines of the console that are no warnings for once
 #	only, not	run the line with (without) this kernel: debug, plain
 #	full		too long for every day: run the line only if FULL=1
-#	debug		one of those that run with the debug kernel every day; the
-#			others do so with make test-debug and test-full
+#	debug		one of those that make test-debug EVERYDAY=1 picks
 #
 # A guest passes if the test ends with LU-EXIT 0 in time, says "ok" at least once
 # and "not ok" never, and the console is free of warnings. The "ok" and "not ok"

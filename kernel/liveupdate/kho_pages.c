@@ -370,7 +370,7 @@ static bool kho_page_untouched(const struct page *page)
 		return false;
 #endif
 	return page_ref_count(page) == 1 && !page->mapping &&
-	       !page_private(page) && !PageHWPoison(page) &&
+	       !page_private(page) &&
 	       !(page->flags & (PAGE_FLAGS_CHECK_AT_PREP | BIT(PG_reserved)));
 }
 
@@ -379,7 +379,7 @@ static bool kho_pages_untouched(const struct page *page, unsigned long nr)
 	unsigned long i;
 
 	for (i = 0; i < nr; i++, page++) {
-		if (!kho_page_untouched(page)) {
+		if (!kho_page_untouched(page) || PageHWPoison(page)) {
 			pr_err("page %#lx is in use or has a memory error, it cannot be restored\n",
 			       page_to_pfn(page));
 			return false;
@@ -426,6 +426,9 @@ static void kho_init_folio(struct page *page, unsigned int order)
 	}
 	prep_compound_head(page, order);
 	page_rmappable_folio(page);
+	/* Only the page that broke is lost; who reads the folio asks for this. */
+	if (kho_find_poison(page_to_pfn(page), 1UL << order) < 1UL << order)
+		folio_set_has_hwpoisoned(page_folio(page));
 }
 
 /* The page, if there is one; asked once for each section of memory. */

@@ -230,7 +230,7 @@ TEST_F(session, file_outlives_its_descriptor)
 	EXPECT_TRUE(lu_await_free_kib(before - kib / 8));
 }
 
-TEST_F(session, no_leak)
+TEST_F_TIMEOUT(session, no_leak, LU_TIMEOUT)
 {
 	int memfd = lu_memfd("m", 64 * LU_PAGE, 1), fd, i;
 	long before = 0;
