@@ -23,7 +23,8 @@
  * retrieved, and that is all that is known of it: the next reboot takes the
  * session along as one that has lost its files. Its memory is left alone, and
  * so are all lists then. With a damaged FDT, or a damaged
- * list of sessions or FLBs, all is left alone and live update stays off.
+ * list of sessions or FLBs, all is left alone and live update stays off; all of
+ * it goes on to the next kernel, which may be one that can read it.
  */
 
 #define pr_fmt(fmt) "liveupdate: " fmt
@@ -690,7 +691,9 @@ static int __init luo_wire_read(void)
  * luo_wire_init - read in what the previous kernel left, be ready to write
  *
  * All that can fail for want of memory comes before the first session is read
- * in: from then on there is state, and live update has to stay on.
+ * in: from then on there is state, and live update has to stay on. What cannot
+ * be read in keeps its place in the handover, with its description: a kernel
+ * after this one may understand it.
  *
  * Context: once, early in the boot; may sleep.
  * Return: 0, also if sessions had to be left out; or an error after which live
@@ -709,20 +712,15 @@ int __init luo_wire_init(void)
 
 	err = WARN_ON_ONCE(luo_fdt_make(luo_fdt_out)) ? -EINVAL : 0;
 	if (!err)
-		err = kho_add_subtree(LUO_FDT_SUBTREE_NAME, luo_fdt_out,
-				      LUO_FDT_SIZE);
-	if (err) {
-		kho_unpreserve_free(luo_fdt_out);
-		return err;
-	}
-
-	err = luo_wire_read();
+		err = luo_wire_read();
 	/* For good: what is not in this kernel's hands cannot be given up. */
 	if (err || luo_left_out)
 		kho_hold();
-	if (err) {
-		kho_remove_subtree(luo_fdt_out);
+	/* Takes the place of what was read in, so that there is room for it. */
+	if (!err)
+		err = kho_add_subtree(LUO_FDT_SUBTREE_NAME, luo_fdt_out,
+				      LUO_FDT_SIZE);
+	if (err)
 		kho_unpreserve_free(luo_fdt_out);
-	}
 	return err;
 }

@@ -269,3 +269,31 @@ TEST_F_TIMEOUT(corrupt, token_twice, LU_TIMEOUT)
 {
 	run_entry(_metadata, self, "entry " FIRST_FILES "72", 0xfe);
 }
+
+/*
+ * What this kernel cannot read, the one after it may: both get the same bytes,
+ * which the second jump puts right.
+ */
+TEST_F_TIMEOUT(corrupt, read_by_a_later_kernel, LU_TIMEOUT)
+{
+	static const char * const names[] = { "first", "second" };
+	static const char what[] = "blob luo-fdt 84";
+	int session, i;
+
+	if (self->stage == 1)
+		jump(_metadata, self, what);
+	if (self->stage == 2) {
+		EXPECT_EQ(-ENOENT, self->dev);
+		EXPECT_LE(1, lu_log_lines("liveupdate: ", LOG_WARNING));
+		ASSERT_EQ(0, lu_write_file(CORRUPT, what));
+		LU_KEXEC(3);
+	}
+	ASSERT_LE(0, self->dev);
+	for (i = 0; i < 2; i++) {
+		session = lu_retrieve(self->dev, names[i]);
+		ASSERT_LE(0, session);
+		check_file(_metadata, session, 1, i + 1);
+		EXPECT_EQ(0, lu_finish(session));
+	}
+	EXPECT_EQ(0, complaints());
+}
