@@ -327,8 +327,8 @@ struct file *luo_session_retrieve(const char *name)
  *
  * Context: may sleep; &luo_gate is held for reading.
  * Return: a file whose last reference gives the session back, or -%ENOENT for
- * an unknown id, -%EINVAL for an outgoing session, -%EBUSY while somebody
- * holds it, -%ENOMEM, -%ENFILE.
+ * an unknown id, -%EINVAL for an outgoing session, -%EBADMSG for a damaged one,
+ * -%EBUSY while somebody holds it, -%ENOMEM, -%ENFILE.
  */
 struct file *luo_session_retrieve_id(u64 id)
 {
@@ -339,6 +339,10 @@ struct file *luo_session_retrieve_id(u64 id)
 	session = luo_session_grab_id(id);
 	if (IS_ERR(session))
 		return ERR_CAST(session);
+	if (session->damaged) {
+		luo_session_let_go(session);
+		return ERR_PTR(-EBADMSG);
+	}
 	return luo_session_open_incoming(session);
 }
 

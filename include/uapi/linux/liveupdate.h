@@ -148,7 +148,8 @@ struct liveupdate_ioctl_next_session {
  * by its name.
  *
  * Fails with ENOENT when there is no session with this id, EINVAL for an
- * outgoing one, and EBUSY while somebody holds it.
+ * outgoing one, EBADMSG for one whose list of files is damaged, and EBUSY while
+ * somebody holds it.
  */
 struct liveupdate_ioctl_retrieve_session_id {
 	__u32 size;

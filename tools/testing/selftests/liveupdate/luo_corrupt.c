@@ -10,6 +10,7 @@
 #include <syslog.h>
 
 #include "lu_harness.h"
+#include "lu_monitor.h"
 
 #define CORRUPT		"/sys/kernel/debug/kho/corrupt"
 
@@ -227,19 +228,37 @@ static void check_file(struct __test_metadata *_metadata, int session, int token
 	EXPECT_EQ(0, lu_check(fd, 0, LU_MIB, seed));
 }
 
-/* The next kernels know that there was a session, and nothing else suffers. */
+static uint64_t id_of(int dev, const char *name)
+{
+	struct liveupdate_ioctl_next_session s = { .size = sizeof(s) };
+
+	while (!lu_next(dev, &s))
+		if (!strcmp((char *)s.name, name))
+			return s.id;
+	return 0;
+}
+
+/*
+ * The next kernels know that there was a session, and nothing else suffers. It
+ * is not taken for an empty one; who does not want to know drops it.
+ */
 TEST_F_TIMEOUT(corrupt, files_crc, LU_TIMEOUT)
 {
+	uint64_t id;
 	int second;
 
 	if (self->stage == 1)
 		jump_odd(_metadata, self, "chain " FIRST_FILES "12");
 	ASSERT_LE(0, self->dev);
 	EXPECT_EQ(-EBADMSG, lu_retrieve(self->dev, ODD_NAME));
+	id = id_of(self->dev, ODD_NAME);
+	EXPECT_EQ(-EBADMSG, lu_retrieve_id(self->dev, id));
 	EXPECT_LE(1, lu_log_lines(ODD_IN_LOG, LOG_ERR));
 	EXPECT_EQ(-EOPNOTSUPP, lu_load(3, "kho=off"));
 	if (self->stage == 2)
 		LU_KEXEC(3);
+	EXPECT_EQ(0, lu_discard(self->dev, id));
+	EXPECT_EQ(0, id_of(self->dev, ODD_NAME));
 	second = lu_retrieve(self->dev, "second");
 	ASSERT_LE(0, second);
 	check_file(_metadata, second, 1, 2);
