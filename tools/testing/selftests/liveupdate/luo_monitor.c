@@ -4,7 +4,9 @@
  * shows without a reboot: sysfs, debugfs, fdinfo, trace events, the list of
  * sessions. The rules about sizes and pointers are tested by luo_uapi.c.
  */
+#include <ftw.h>
 #include <sys/ioctl.h>
+#include <sys/klog.h>
 
 #include "lu_harness.h"
 #include "lu_monitor.h"
@@ -296,4 +298,70 @@ TEST_F(monitor, events)
 	EXPECT_EQ(1, lu_count_events("file_preserve: session=[0-9]+ token=0x5 .* err=0"));
 	EXPECT_EQ(1, lu_count_events("file_unpreserve: session=[0-9]+ token=0x5 .*"));
 	EXPECT_EQ(2, lu_count_events(".*"));
+}
+
+/* Of the direct map, of vmalloc, of code: nobody is told where things are. */
+#define ADDRESS	"ffff[89a-f][0-9a-f]{11}"
+
+static int addresses;
+
+static int count_addresses(const char *path, const struct stat *st, int type, struct FTW *ftw)
+{
+	int n = type == FTW_F && (st->st_mode & 0400) ? lu_count_matches(path, ADDRESS) : 0;
+
+	if (n > 0)
+		printf("# %d lines of %s\n", n, path);
+	addresses += n > 0 ? n : 0;
+	return 0;
+}
+
+/* Lines of ours in the kernel's log. */
+static void count_addresses_in_log(void)
+{
+	static char log[LU_MIB];
+	char *rest = log, *line;
+	regex_t re;
+	int n;
+
+	n = klogctl(3 /* SYSLOG_ACTION_READ_ALL */, log, sizeof(log) - 1);
+	if (n < 0 || regcomp(&re, "(liveupdate|KHO): .*" ADDRESS, REG_EXTENDED | REG_NOSUB)) {
+		addresses = -1;
+		return;
+	}
+	while ((line = strsep(&rest, "\n"))) {
+		if (regexec(&re, line, 0, NULL, 0))
+			continue;
+		printf("# %s\n", line);
+		addresses++;
+	}
+	regfree(&re);
+}
+
+TEST_F(monitor, no_address_of_the_kernel)
+{
+	static const char * const trees[] = {
+		LU_SYSFS, "/sys/kernel/debug/liveupdate", "/sys/kernel/debug/kho",
+	};
+	int session, fd;
+	char path[64];
+	size_t i;
+
+	ASSERT_EQ(0, lu_write_file(LU_TRACING "trace", ""));
+	ASSERT_EQ(0, lu_write_file(LU_TRACING "events/liveupdate/enable", "1"));
+	session = lu_create(self->dev, "addresses");
+	ASSERT_LE(0, session);
+	fd = lu_memfd("m", LU_MIB, 1);
+	ASSERT_EQ(0, lu_preserve(session, fd, 5));
+	EXPECT_EQ(-EBUSY, lu_preserve(session, fd, 6));
+	ASSERT_EQ(0, lu_write_file(LU_TRACING "events/liveupdate/enable", "0"));
+	EXPECT_LT(0, lu_count_events("file_preserve: .*"));
+
+	EXPECT_EQ(2, lu_count_matches(LU_LINES, "^(session|file) "));
+	addresses = lu_count_matches(LU_TRACING "trace", ADDRESS);
+	for (i = 0; i < ARRAY_SIZE(trees); i++)
+		ASSERT_EQ(0, nftw(trees[i], count_addresses, 8, FTW_PHYS));
+	snprintf(path, sizeof(path), "/proc/self/fdinfo/%d", session);
+	addresses += lu_count_matches(path, ADDRESS);
+	count_addresses_in_log();
+	EXPECT_EQ(0, addresses);
 }

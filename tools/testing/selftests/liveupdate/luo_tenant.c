@@ -360,3 +360,48 @@ TENANT(charged)
 	EXPECT_EQ(0, lu_check(fd, 0, BIG, 2));
 	EXPECT_EQ(0, lu_finish(session));
 }
+
+/* What a group pays when a member preserves @n files without a page of their own. */
+static long preserve_in(const char *group, int session, int n)
+{
+	char path[128];
+	int pipes[2];
+	long bytes = -1;
+	pid_t pid;
+
+	if (pipe(pipes))
+		return -errno;
+	fflush(stdout);
+	pid = fork();
+	if (!pid) {
+		snprintf(path, sizeof(path), CGROUP "%s/cgroup.procs", group);
+		if (lu_write_file(path, "0"))
+			_exit(1);
+		bytes = charged(group);
+		while (n--)
+			if (add_memfd(session, 0, n))
+				_exit(2);
+		bytes = charged(group) - bytes;
+		_exit(write(pipes[1], &bytes, sizeof(bytes)) != sizeof(bytes));
+	}
+	close(pipes[1]);
+	if (read(pipes[0], &bytes, sizeof(bytes)) != sizeof(bytes))
+		bytes = -EPIPE;
+	close(pipes[0]);
+	waitpid(pid, NULL, 0);
+	return bytes;
+}
+
+/* So does whoever preserves, for the pages that the kernel needs for it. */
+TENANT(charged_for_preserving)
+{
+	const int files = 1000;
+	int session = lu_create(self->dev, "paid");
+
+	ASSERT_LE(0, session);
+	ASSERT_EQ(0, lu_write_file(CGROUP "cgroup.subtree_control", "+memory"));
+	ASSERT_EQ(0, make_group("payer", "max"));
+	/* The description of each has a page. */
+	EXPECT_LE(files * (long)LU_PAGE, preserve_in("payer", session, files));
+	close(session);
+}
