@@ -295,7 +295,7 @@ static int test_retrieve(struct liveupdate_file_op_args *args)
 				  O_RDWR);
 	if (IS_ERR(file)) {
 		kfree(tf);
-		return PTR_ERR(file);
+		return PTR_ERR(file) == -ENFILE ? -EAGAIN : PTR_ERR(file);
 	}
 	tf->incoming = true;
 	args->file = file;

@@ -48,7 +48,10 @@ struct liveupdate_file_op_args {
  *                file whose @freeze failed: that has undone what it did.
  * @retrieve:     make the file from @serialized_data. -ENOMEM, -EINTR and
  *                -EAGAIN mean that nothing was consumed and that it may be
- *                asked again; any other error is remembered.
+ *                asked again; any other error is remembered (-ENFILE passes:
+ *                return -EAGAIN in its place). After a success nothing of what
+ *                described the file stays preserved: if the next update comes
+ *                before FINISH, @preserve describes it anew.
  * @can_finish:   optional; whether @finish may come now
  * @finish:       the file is over for live update: free what only served it,
  *                and everything if the file was not retrieved. Called once for

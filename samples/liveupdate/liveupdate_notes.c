@@ -1,18 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * A sample: how files of a driver get over a live update.
- *
- * Every open of /dev/liveupdate_notes gives an empty notebook, a few pages that
- * can be read and written. A program that puts the file into a session of
- * /dev/liveupdate finds its notes in the next kernel:
+ * A sample: how files of a driver get over a live update. Every open of
+ * /dev/liveupdate_notes gives an empty notebook, a few pages to read and write. A
+ * program that puts the file into a session finds its notes in the next kernel:
  *
  *	old kernel				next kernel
- *
  *	PRESERVE_FD -> notes_preserve()		RETRIEVE_FD -> notes_retrieve()
  *	reboot      -> notes_freeze()		FINISH      -> notes_finish()
- *
- * The pages stay where they are. A struct goes along that says how to find
- * them, and live update keeps its address, under the name of its layout.
  */
 #include <linux/anon_inodes.h>
 #include <linux/file.h>
@@ -28,7 +22,7 @@
 #define NOTES_SIZE		(8 * PAGE_SIZE)
 #define NOTES_COMPATIBLE	"sample-notes-v1"	/* of struct notes_ser */
 
-/* What one kernel tells the next. Another layout needs another name. */
+/* Goes along: where the pages are. Another layout needs another name. */
 struct notes_ser {
 	struct kho_vmalloc pages;
 	u64 size;
@@ -70,36 +64,43 @@ static ssize_t notes_read(struct file *file, char __user *buf, size_t len, loff_
 {
 	struct notes *notes = file->private_data;
 
-	guard(mutex)(&notes->lock);
-	return simple_read_from_buffer(buf, len, pos, notes->text, notes->size);
+	return simple_read_from_buffer(buf, len, pos, notes->text, READ_ONCE(notes->size));
 }
 
+/*
+ * User memory is read before the lock is taken: notes_freeze() waits for the
+ * lock, and a fault lasts as long as the owner of the memory likes.
+ */
 static ssize_t notes_write(struct file *file, const char __user *buf, size_t len, loff_t *pos)
 {
 	struct notes *notes = file->private_data;
-	ssize_t done;
 
+	if (*pos + len > NOTES_SIZE)
+		return -ENOSPC;
+
+	char *copy __free(kvfree) = vmemdup_user(buf, len);
+
+	if (IS_ERR(copy))
+		return PTR_ERR(copy);
 	guard(mutex)(&notes->lock);
-	if (notes->frozen)
+	if (notes->frozen)	/* to wait would be kinder */
 		return -EBUSY;
-	done = simple_write_to_buffer(notes->text, NOTES_SIZE, pos, buf, len);
-	if (done > 0)
-		notes->size = max_t(size_t, notes->size, *pos);
-	return done;
+	memcpy(notes->text + *pos, copy, len);
+	*pos += len;
+	WRITE_ONCE(notes->size, max_t(size_t, notes->size, *pos));
+	return len;
 }
 
 static const struct file_operations notes_fops = {
-	.owner = THIS_MODULE,
-	.open = notes_open,
-	.release = notes_release,
-	.read = notes_read,
-	.write = notes_write,
+	.owner = THIS_MODULE, .open = notes_open, .release = notes_release,
+	.read = notes_read, .write = notes_write,
 };
 
 /* Live update, in the old kernel: which files are ours? */
 static bool notes_can_preserve(struct liveupdate_file_handler *handler, struct file *file)
 {
-	return file->f_op == &notes_fops;
+	/* Others would have to come back as they were opened, too. */
+	return file->f_op == &notes_fops && (file->f_flags & O_ACCMODE) == O_RDWR;
 }
 
 /* Everything that can fail belongs here, long before the reboot. */
@@ -147,8 +148,8 @@ static void notes_unfreeze(struct liveupdate_file_op_args *args)
 {
 	struct notes *notes = args->file->private_data;
 
-	scoped_guard(mutex, &notes->lock)
-		notes->frozen = false;
+	guard(mutex)(&notes->lock);
+	notes->frozen = false;
 }
 
 /* In the next kernel. The number came from another kernel: look before using it. */
@@ -177,54 +178,50 @@ static int notes_retrieve(struct liveupdate_file_op_args *args)
 	file = anon_inode_getfile("[liveupdate_notes]", &notes_fops, notes, O_RDWR);
 	if (IS_ERR(file)) {
 		kfree(notes);
-		return PTR_ERR(file);
+		/* Too many open files: that may pass, while an error is for ever. */
+		return PTR_ERR(file) == -ENFILE ? -EAGAIN : PTR_ERR(file);
 	}
 	file->f_mode |= FMODE_PREAD | FMODE_PWRITE;
 	notes->size = ser->size;
 	notes->text = kho_restore_vmalloc(&ser->pages);
 	if (!notes->text) {
 		fput(file);
-		return -EIO;
+		return kho_is_preserved(ser->pages.first, 0) ? -ENOMEM : -EIO;
 	}
+	/* The next update, which may come before FINISH, makes another one. */
+	kho_restore_free(ser);
 	args->file = file;
 	return 0;
 }
 
-/* Nobody asked for the file, or somebody has it and needs the rest no more. */
+/* Nobody asked for the file, or it could not be made. */
 static void notes_finish(struct liveupdate_file_op_args *args)
 {
-	struct notes_ser *ser = notes_ser_get(args->serialized_data);
+	struct notes_ser *ser = args->file ? NULL : notes_ser_get(args->serialized_data);
 
 	if (!ser)
 		return;
-	if (!args->retrieve_status)
+	if (kho_is_preserved(ser->pages.first, 0))
 		vfree(kho_restore_vmalloc(&ser->pages));
 	kho_restore_free(ser);
 }
 
 static const struct liveupdate_file_ops notes_luo_ops = {
-	.can_preserve = notes_can_preserve,
-	.preserve = notes_preserve,
-	.unpreserve = notes_unpreserve,
-	.freeze = notes_freeze,
-	.unfreeze = notes_unfreeze,
-	.retrieve = notes_retrieve,
-	.finish = notes_finish,
-	.owner = THIS_MODULE,
+	.owner = THIS_MODULE, .can_preserve = notes_can_preserve,
+	.preserve = notes_preserve, .unpreserve = notes_unpreserve,
+	.freeze = notes_freeze, .unfreeze = notes_unfreeze,
+	.retrieve = notes_retrieve, .finish = notes_finish,
 };
 
 static struct liveupdate_file_handler notes_handler = {
-	.ops = &notes_luo_ops,
-	.compatible = NOTES_COMPATIBLE,
+	.ops = &notes_luo_ops, .compatible = NOTES_COMPATIBLE,
 };
 
 static struct miscdevice notes_device = {
-	.minor = MISC_DYNAMIC_MINOR,
-	.name = "liveupdate_notes",
-	.fops = &notes_fops,
+	.minor = MISC_DYNAMIC_MINOR, .name = "liveupdate_notes", .fops = &notes_fops,
 };
 
-/* Files that the previous kernel left wait for this, without any hurry. */
+/* The handler comes last: then nothing fails when somebody has a file already. */
 static int __init notes_init(void)
 {
 	int err = misc_register(&notes_device);
@@ -232,6 +229,8 @@ static int __init notes_init(void)
 	if (err)
 		return err;
 	err = liveupdate_register_file_handler(&notes_handler);
+	if (err == -EOPNOTSUPP)
+		return 0;	/* live update is off: go on without */
 	if (err)
 		misc_deregister(&notes_device);
 	return err;
