@@ -32,6 +32,8 @@
 #include <linux/rhashtable.h>
 #include <linux/string_helpers.h>
 
+#include <trace/events/liveupdate.h>
+
 #include "luo_internal.h"
 
 static bool luo_wanted __initdata =
@@ -151,11 +153,13 @@ static void luo_open_gate(void)
  */
 int liveupdate_reboot(void)
 {
+	u64 start;
 	int err;
 
 	if (!luo_enabled)
 		return 0;
 
+	start = luo_trace_start(liveupdate_reboot);
 	if (down_write_killable(&luo_gate))
 		return -EINTR;
 
@@ -164,6 +168,7 @@ int liveupdate_reboot(void)
 
 	luo_monitor_freeze(true);
 	err = luo_sessions_freeze();
+	trace_liveupdate_reboot(start, err);
 	if (err) {
 		luo_monitor_freeze(false);
 		luo_open_gate();

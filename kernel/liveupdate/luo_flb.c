@@ -40,6 +40,8 @@
 #include <linux/slab.h>
 #include <linux/string.h>
 
+#include <trace/events/liveupdate.h>
+
 #include "luo_flb.h"
 
 LIST_HEAD(luo_flbs);
@@ -191,12 +193,15 @@ static struct liveupdate_flb_op_args luo_flb_in_args(const struct luo_flb *rec)
 static int luo_flb_do_retrieve(struct luo_flb *rec)
 {
 	struct liveupdate_flb_op_args args = luo_flb_in_args(rec);
+	u64 start;
 	int err;
 
 	if (!try_module_get(rec->flb->ops->owner))
 		return -ENOENT;
 
+	start = luo_trace_start(liveupdate_flb_retrieve);
 	err = rec->flb->ops->retrieve(&args);
+	trace_liveupdate_flb_retrieve(rec->name, start, err);
 	if (!err && WARN_ON_ONCE(!args.obj))
 		err = -EIO;
 	if (err) {
@@ -275,12 +280,15 @@ static void luo_flb_drop_object(struct luo_flb *rec)
 void luo_flb_finish_idle(struct luo_flb *rec)
 {
 	struct liveupdate_flb_op_args args = luo_flb_in_args(rec);
+	u64 start = luo_trace_start(liveupdate_flb_finish);
 	bool retrieved = rec->in.status == 1;
 
 	if (rec->in.count || rec->in.refs)
 		return;
-	if (retrieved)
+	if (retrieved) {
 		rec->flb->ops->finish(&args);
+		trace_liveupdate_flb_finish(rec->name, start, 0);
+	}
 	rec->in = (struct luo_flb_in) { };
 	if (retrieved)
 		luo_flb_drop_object(rec);
@@ -345,6 +353,7 @@ void luo_flbs_finish(struct liveupdate_file_handler *fh)
 int luo_flb_do_preserve(struct luo_flb *rec)
 {
 	struct liveupdate_flb_op_args args = { .flb = rec->flb };
+	u64 start;
 	int err;
 
 	err = luo_flb_settle_incoming(rec);
@@ -355,7 +364,9 @@ int luo_flb_do_preserve(struct luo_flb *rec)
 		return err;
 
 	args.obj = rec->in.count ? rec->in.obj : NULL;
+	start = luo_trace_start(liveupdate_flb_preserve);
 	err = rec->flb->ops->preserve(&args);
+	trace_liveupdate_flb_preserve(rec->name, start, err);
 	if (err) {
 		luo_flb_release_entry();
 		return err;
@@ -395,10 +406,12 @@ void luo_flb_unpreserve_idle(struct luo_flb *rec)
 		.data = rec->out.data,
 		.obj = rec->out.obj,
 	};
+	u64 start = luo_trace_start(liveupdate_flb_unpreserve);
 
 	if (!rec->out.preserved || rec->out.count || rec->out.refs)
 		return;
 	rec->flb->ops->unpreserve(&args);
+	trace_liveupdate_flb_unpreserve(rec->name, start, 0);
 	rec->out = (struct luo_flb_out) { };
 	luo_flb_drop_object(rec);
 	luo_flb_release_entry();

@@ -4,7 +4,7 @@
  *
  * An event comes at the end of its step; "ns" is the step's duration. Steps
  * that began before their event was switched on are left out. Files are named
- * by their session's id and their token; names are escaped.
+ * by their session's id and their token, FLBs by their name; names are escaped.
  */
 #undef TRACE_SYSTEM
 #define TRACE_SYSTEM liveupdate
@@ -90,6 +90,50 @@ LIVEUPDATE_SESSION_EVENT(liveupdate_session_freeze);
 LIVEUPDATE_SESSION_EVENT(liveupdate_session_serialize);
 LIVEUPDATE_SESSION_EVENT(liveupdate_session_read);
 LIVEUPDATE_SESSION_EVENT(liveupdate_session_finish);
+
+DECLARE_EVENT_CLASS(liveupdate_flb,
+		    TP_PROTO(const char *name, u64 start, int err),
+		    TP_ARGS(name, start, err),
+		    TP_STRUCT__entry(__field(u64, ns)
+				     __field(int, err)
+				     __dynamic_array(char, name,
+						     luo_escape(NULL, 0, name,
+								LIVEUPDATE_FLB_COMPAT_LENGTH) + 1)
+		    ),
+		    TP_fast_assign(__entry->ns = max_t(s64, sched_clock() - start, 0);
+				   __entry->err = err;
+				   luo_escape(__get_dynamic_array(name),
+					      __get_dynamic_array_len(name), name,
+					      LIVEUPDATE_FLB_COMPAT_LENGTH);
+		    ),
+		    TP_printk("name=\"%s\" err=%d ns=%llu", __get_str(name),
+			      __entry->err, __entry->ns)
+);
+
+#define LIVEUPDATE_FLB_EVENT(event)					\
+DEFINE_EVENT_CONDITION(liveupdate_flb, event,				\
+	TP_PROTO(const char *name, u64 start, int err),			\
+	TP_ARGS(name, start, err),					\
+	TP_CONDITION(start))
+
+LIVEUPDATE_FLB_EVENT(liveupdate_flb_preserve);
+LIVEUPDATE_FLB_EVENT(liveupdate_flb_unpreserve);
+LIVEUPDATE_FLB_EVENT(liveupdate_flb_retrieve);
+LIVEUPDATE_FLB_EVENT(liveupdate_flb_finish);
+
+/* All that the reboot does with sessions; the others of the reboot are in it. */
+TRACE_EVENT_CONDITION(liveupdate_reboot,
+		      TP_PROTO(u64 start, int err),
+		      TP_ARGS(start, err),
+		      TP_CONDITION(start),
+		      TP_STRUCT__entry(__field(u64, ns)
+				       __field(int, err)
+		      ),
+		      TP_fast_assign(__entry->ns = max_t(s64, sched_clock() - start, 0);
+				     __entry->err = err;
+		      ),
+		      TP_printk("err=%d ns=%llu", __entry->err, __entry->ns)
+);
 
 #endif /* _TRACE_LIVEUPDATE_H */
 
