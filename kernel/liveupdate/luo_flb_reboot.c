@@ -100,13 +100,15 @@ int luo_flbs_preserve_again(void)
 /**
  * luo_flbs_unpreserve_again - undo luo_flbs_preserve_again(), whole or part
  *
- * Context: may sleep; &luo_gate is held for writing.
+ * Context: may sleep; &luo_gate is held for writing; takes the handlers lock.
  */
 void luo_flbs_unpreserve_again(void)
 {
 	struct luo_flb *rec;
 
 	lockdep_assert_held_write(&luo_gate);
+	/* RCU lists have one direction: nobody adds to this one meanwhile. */
+	guard(rwsem_read)(&luo_handlers_lock);
 	list_for_each_entry_reverse(rec, &luo_flbs, list) {
 		guard(mutex)(&rec->lock);
 		rec->frozen = false;
