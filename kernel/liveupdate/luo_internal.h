@@ -231,6 +231,7 @@ void luo_sessions_free_lists(void);
 __printf(2, 3)
 void luo_session_err(const struct luo_session *session, const char *fmt, ...);
 void luo_sessions_reap(void);
+int luo_sessions_reap_killable(void);
 
 /* luo_session_table.c */
 int luo_session_table_init(void);

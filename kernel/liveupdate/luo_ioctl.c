@@ -222,10 +222,8 @@ static int luo_run(const struct luo_request *req, struct luo_call *call)
 {
 	if (req->any_time)
 		return req->run(call);
-	scoped_cond_guard(rwsem_read_kill, return -EINTR, &luo_gate) {
-		luo_sessions_reap();
-		return req->run(call);
-	}
+	scoped_cond_guard(rwsem_read_kill, return -EINTR, &luo_gate)
+		return luo_sessions_reap_killable() ?: req->run(call);
 }
 
 /* @size is what the caller said: no byte behind its structure is written. */

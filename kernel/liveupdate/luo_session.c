@@ -159,26 +159,55 @@ static void luo_session_close(struct luo_session *session)
 	luo_session_free(session);
 }
 
+static void luo_sessions_do_reap(void)
+{
+	struct luo_session *session, *n;
+	struct llist_node *closed;
+
+	lockdep_assert_held(&luo_reap_lock);
+
+	closed = llist_reverse_order(llist_del_all(&luo_closed));
+	llist_for_each_entry_safe(session, n, closed, closed)
+		luo_session_close(session);
+}
+
 /**
  * luo_sessions_reap - do what is left to do for closed sessions
  *
- * Every request begins with it: a session that could not be closed at once,
- * because a reboot waits for the gate, must not be met by who comes in before
- * the reboot after all. When this returns, no close is half done, wherever.
+ * When this returns, no session on the list of closed ones is half closed.
  *
  * Context: may sleep; &luo_gate is held.
  */
 void luo_sessions_reap(void)
 {
-	struct luo_session *session, *n;
-	struct llist_node *closed;
-
 	lockdep_assert_held(&luo_gate);
 	guard(mutex)(&luo_reap_lock);
+	luo_sessions_do_reap();
+}
 
-	closed = llist_reverse_order(llist_del_all(&luo_closed));
-	llist_for_each_entry_safe(session, n, closed, closed)
-		luo_session_close(session);
+/**
+ * luo_sessions_reap_killable - luo_sessions_reap(), for requests
+ *
+ * Every request begins with it: a session that could not be closed at once,
+ * because a reboot waits for the gate, must not be met by who comes in before
+ * the reboot after all. Usually there is none, and nothing to wait for.
+ *
+ * Context: may sleep; &luo_gate is held.
+ * Return: 0, or -%EINTR when killed while somebody else closes sessions.
+ */
+int luo_sessions_reap_killable(void)
+{
+	bool empty = llist_empty(&luo_closed);
+
+	lockdep_assert_held(&luo_gate);
+
+	/* Whoever empties the list has the lock before, until all is done. */
+	smp_rmb();
+	if (empty && !mutex_is_locked(&luo_reap_lock))
+		return 0;
+	scoped_cond_guard(mutex_kill, return -EINTR, &luo_reap_lock)
+		luo_sessions_do_reap();
+	return 0;
 }
 
 static void luo_close_work_fn(struct work_struct *work)
