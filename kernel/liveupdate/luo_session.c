@@ -243,7 +243,7 @@ static int luo_session_release(struct inode *inode, struct file *file)
  * @session: the session, of whichever kind
  *
  * Context: any; what it says can be over at once.
- * Return: "empty", "outgoing" or "incoming".
+ * Return: "empty", "outgoing", "incoming" or "damaged".
  */
 const char *luo_session_state_name(const struct luo_session *session)
 {
@@ -253,7 +253,7 @@ const char *luo_session_state_name(const struct luo_session *session)
 		[LUO_SESSION_INCOMING] = "incoming",
 	};
 
-	return names[READ_ONCE(session->kind)];
+	return session->damaged ? "damaged" : names[READ_ONCE(session->kind)];
 }
 
 static void luo_session_show_fdinfo(struct seq_file *m, struct file *file)

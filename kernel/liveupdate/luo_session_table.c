@@ -309,6 +309,8 @@ int luo_session_next(struct liveupdate_ioctl_next_session *args)
 	args->id = session->id;
 	args->files = READ_ONCE(session->nr_files);
 	args->flags = session->named ? LIVEUPDATE_SESSION_BY_NAME : 0;
+	if (session->damaged)
+		args->flags |= LIVEUPDATE_SESSION_DAMAGED;
 	memcpy(args->name, session->name, sizeof(args->name));
 	if (session->kind == LUO_SESSION_OUTGOING)
 		args->state = LIVEUPDATE_SESSION_STATE_OUTGOING;

@@ -183,9 +183,13 @@ static u64 luo_wire_fit_files(struct luo_session *session)
  */
 int luo_wire_add_session(struct luo_session *session)
 {
-	/* No files where some are expected: damaged there too. */
+	/*
+	 * No files where some are expected: damaged there too. So is a session
+	 * that leaves all of its files behind, or it would seem to be empty.
+	 */
 	struct luo_session_ser ser = {
-		.count = luo_wire_fit_files(session) ?: session->damaged,
+		.count = luo_wire_fit_files(session) ?:
+			 session->damaged || !list_empty(&session->files),
 	};
 	struct luo_file *f;
 	u64 data;

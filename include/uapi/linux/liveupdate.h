@@ -107,6 +107,11 @@ enum {
  * this one. Others of its name and kind are older and have their id only.
  */
 #define LIVEUPDATE_SESSION_BY_NAME	0x1
+/*
+ * What its files were is lost: it cannot be retrieved (EBADMSG), only
+ * discarded.
+ */
+#define LIVEUPDATE_SESSION_DAMAGED	0x2
 
 /**
  * struct liveupdate_ioctl_next_session - ioctl(LIVEUPDATE_IOCTL_NEXT_SESSION)

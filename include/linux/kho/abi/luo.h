@@ -32,7 +32,10 @@
 #define LIVEUPDATE_HNDL_COMPAT_LENGTH	48
 #define LIVEUPDATE_FLB_COMPAT_LENGTH	48
 
-/* Entry of the chain of sessions; @files starts a chain of @count files. */
+/*
+ * Entry of the chain of sessions; @files starts a chain of @count files. Where
+ * it is 0 and @count is not, the session has lost what it had.
+ */
 struct luo_session_ser {
 	char name[LIVEUPDATE_SESSION_NAME_LENGTH];
 	u64 files;
