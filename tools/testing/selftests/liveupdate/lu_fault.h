@@ -20,7 +20,6 @@
 #include "lu_util.h"
 
 #define LU_KMEMLEAK	"/sys/kernel/debug/kmemleak"
-#define LU_KHO_PAGES	"/sys/kernel/debug/kho/out/pages"
 #define LU_PICTURE	(512 * 1024)
 
 /* Every allocation can fail, whatever its size, and none says so. */

@@ -297,6 +297,19 @@ int lu_unload_module(const char *module)
 	return syscall(SYS_delete_module, module, O_NONBLOCK) ? -errno : 0;
 }
 
+/* A file that was closed lets go of its module a moment later. */
+bool lu_await_unload(const char *module)
+{
+	int i;
+
+	for (i = 0; i < 100; i++) {
+		if (!lu_unload_module(module))
+			return true;
+		usleep(20000);
+	}
+	return false;
+}
+
 union fd_control {
 	char buf[CMSG_SPACE(sizeof(int))];
 	struct cmsghdr align;

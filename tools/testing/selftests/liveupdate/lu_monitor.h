@@ -23,6 +23,7 @@
 #define LU_SYSFS	"/sys/kernel/liveupdate/"
 #define LU_LINES	"/sys/kernel/debug/liveupdate/sessions"
 #define LU_TRACING	"/sys/kernel/tracing/"
+#define LU_KHO_PAGES	"/sys/kernel/debug/kho/out/pages"
 
 /* Requests. */
 static inline int lu_next(int dev, struct liveupdate_ioctl_next_session *s)
@@ -46,6 +47,20 @@ static inline int lu_discard(int dev, uint64_t id)
 	struct liveupdate_ioctl_discard_session arg = { .size = sizeof(arg), .id = id };
 
 	return ioctl(dev, LIVEUPDATE_IOCTL_DISCARD_SESSION, &arg) ? -errno : 0;
+}
+
+/* Pages that go to the next kernel, as it is now. */
+static inline long lu_preserved_pages(void)
+{
+	FILE *f = fopen(LU_KHO_PAGES, "re");
+	unsigned long order, nr, sum = 0;
+
+	if (!f)
+		return -1;
+	while (fscanf(f, "%lu %lu", &order, &nr) == 2)
+		sum += nr << order;
+	fclose(f);
+	return sum;
 }
 
 /* A word of a file, without the newline; what went wrong otherwise. */

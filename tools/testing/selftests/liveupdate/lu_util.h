@@ -67,6 +67,7 @@ int lu_need_shm(void);
 int lu_load_module(const char *module, const char *options);
 int lu_run(char *const argv[]);
 int lu_unload_module(const char *module);
+bool lu_await_unload(const char *module);
 int lu_send_fd(int socket, int fd);
 int lu_recv_fd(int socket);
 

@@ -1,13 +1,15 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * What is asked of handlers and FLBs, when, how often and in which order, and
- * what their errors do. The handlers are those of lib/test_liveupdate.c, and
- * of samples/liveupdate; both are modules, loaded when a test wants them.
+ * what their errors do. The handlers are those of lib/test_liveupdate.c, a
+ * module, loaded when a test wants it.
  */
+#include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 
 #include "lu_harness.h"
 #include "lu_monitor.h"
@@ -37,7 +39,6 @@ FIXTURE_TEARDOWN(handlers)
 #define HANDLERS(name)	TEST_F_TIMEOUT(handlers, name, LU_TIMEOUT)
 
 #define load_test()	lu_load_module("lib/test_liveupdate", "")
-#define load_sample()	lu_load_module("samples/liveupdate/liveupdate_notes", "")
 
 static int ctl(const char *fmt, ...)
 {
@@ -119,19 +120,6 @@ static int retrieve_one(int session, uint64_t id)
 	return got == id ? fd : -EILSEQ;
 }
 
-/* A file that was closed lets go of its module a moment later. */
-static bool await_unload(const char *module)
-{
-	int i;
-
-	for (i = 0; i < 100; i++) {
-		if (!lu_unload_module(module))
-			return true;
-		usleep(20000);
-	}
-	return false;
-}
-
 #define FLBS_UP		"flb_preserve 0 0\nflb_preserve 1 0\nflb_preserve 2 0\n"
 #define FLBS_DOWN	"flb_unpreserve 2 0\nflb_unpreserve 1 0\nflb_unpreserve 0 0\n"
 
@@ -139,6 +127,8 @@ static void preserve_and_undo(struct __test_metadata *_metadata, int dev)
 {
 	int session = lu_create(dev, "one"), other = lu_create(dev, "two"), fd;
 
+	ASSERT_EQ(0, lu_write_file(LU_TRACING "trace", ""));
+	ASSERT_EQ(0, lu_write_file(LU_TRACING "events/liveupdate/enable", "1"));
 	/* First with the first, last with the last, whatever the session. */
 	ASSERT_EQ(0, add_file(session, 0, 1));
 	EXPECT_TRUE(logged(FLBS_UP "preserve 0 1\n"));
@@ -150,6 +140,9 @@ static void preserve_and_undo(struct __test_metadata *_metadata, int dev)
 	EXPECT_TRUE(logged("unpreserve 1 2\nunpreserve 0 1\n"));
 	close(other);
 	EXPECT_TRUE(logged("unpreserve 0 3\n" FLBS_DOWN));
+	ASSERT_EQ(0, lu_write_file(LU_TRACING "events/liveupdate/enable", "0"));
+	EXPECT_EQ(3, lu_count_events("flb_preserve: name=\"liveupdate-test-flb-[012]-v1\" err=0"));
+	EXPECT_EQ(3, lu_count_events("flb_unpreserve: name=.* err=0"));
 
 	/* A file of the other handler needs one FLB only. */
 	session = lu_create(dev, "one");
@@ -273,6 +266,7 @@ static void failing_freeze(struct __test_metadata *_metadata, int dev)
 	EXPECT_EQ(FILES * (FILES - 1) / 2, lu_count_events("file_unfreeze: .* err=0"));
 	EXPECT_EQ(FILES, lu_count_events("file_freeze: .* err=-[0-9]+"));
 	EXPECT_EQ(FILES, lu_count_events("session_freeze: .* err=-[0-9]+"));
+	EXPECT_EQ(FILES, lu_count_events("reboot: err=-[0-9]+"));
 	EXPECT_EQ(0, lu_count_events("session_serialize: .*"));
 	for (i = 0; i < SESSIONS; i++)
 		close(sessions[i]);
@@ -353,6 +347,58 @@ static void stopped_reboot(struct __test_metadata *_metadata, int dev)
 	close(state);
 }
 
+/* Whether a process sleeps so that only SIGKILL wakes it. */
+static bool sleeps(pid_t pid)
+{
+	char path[32], stat[128] = "", *state;
+	int fd;
+
+	snprintf(path, sizeof(path), "/proc/%d/stat", pid);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0 || read(fd, stat, sizeof(stat) - 1) <= 0)
+		return false;
+	close(fd);
+	state = strrchr(stat, ')');
+	return state && state[2] == 'D';
+}
+
+/* A worker closes a session, and the handler takes its time. */
+static void slow_close(struct __test_metadata *_metadata, int dev)
+{
+	int session = lu_create(dev, "slow"), pair[2], status, i;
+	pid_t creator;
+
+	ASSERT_EQ(0, add_file(session, 0, 1));
+	ctl("clear");
+	ASSERT_EQ(0, ctl("hold unpreserve"));
+	/* A socket that is in its own queue is closed by the kernel. */
+	ASSERT_EQ(0, socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair));
+	ASSERT_EQ(0, lu_send_fd(pair[0], session));
+	ASSERT_EQ(0, lu_send_fd(pair[0], pair[1]));
+	close(session);
+	close(pair[0]);
+	close(pair[1]);
+	for (i = 0; i < 1000 && lu_count_lines(DIR "log", "unpreserve") < 1; i++)
+		usleep(10000);
+	ASSERT_LT(i, 1000);
+
+	/* Who has to wait for it can be killed. */
+	creator = in_the_background(create_late, dev);
+	for (i = 0; i < 1000 && !sleeps(creator); i++)
+		usleep(10000);
+	ASSERT_LT(i, 1000);
+	ASSERT_EQ(0, kill(creator, SIGKILL));
+	for (i = 0; i < 1000 && waitpid(creator, &status, WNOHANG) != creator; i++)
+		usleep(10000);
+	EXPECT_LT(i, 1000);
+	ASSERT_EQ(0, ctl("release"));
+	/* Whoever waits finds it gone. */
+	session = lu_create(dev, "slow");
+	EXPECT_LE(0, session);
+	EXPECT_TRUE(logged("unpreserve 0 1\n" FLBS_DOWN));
+	close(session);
+}
+
 /* Everything that needs no second kernel. */
 HANDLERS(one_kernel)
 {
@@ -363,7 +409,8 @@ HANDLERS(one_kernel)
 	registering(_metadata, self->dev);
 	failing_freeze(_metadata, self->dev);
 	stopped_reboot(_metadata, self->dev);
-	EXPECT_TRUE(await_unload("test_liveupdate"));
+	slow_close(_metadata, self->dev);
+	EXPECT_TRUE(lu_await_unload("test_liveupdate"));
 }
 
 static void retrieve_with_errors(struct __test_metadata *_metadata, int session)
@@ -439,6 +486,7 @@ HANDLERS(two_kernels)
 	ASSERT_EQ(0, load_test());
 
 	/* Before any file: an error that passes, then the object. */
+	ASSERT_EQ(0, lu_write_file(LU_TRACING "events/liveupdate/enable", "1"));
 	ASSERT_EQ(0, ctl("fail flb_retrieve 1 %d 1", ENOMEM));
 	EXPECT_EQ(-ENOMEM, ctl("get_in 0"));
 	EXPECT_EQ(0, ctl("get_in 0"));
@@ -449,6 +497,9 @@ HANDLERS(two_kernels)
 	finish_in_order(_metadata, one, two);
 	close(one);
 	close(two);
+	EXPECT_EQ(1, lu_count_events("flb_retrieve: name=\"liveupdate-test-flb-0-v1\" err=-12"));
+	EXPECT_EQ(3, lu_count_events("flb_retrieve: .* err=0"));
+	EXPECT_EQ(3, lu_count_events("flb_finish: .* err=0"));
 }
 
 /* Neither files nor FLBs were finished in B; there, one of each was used. */
@@ -517,39 +568,128 @@ HANDLERS(damaged_flbs)
 	EXPECT_EQ(-ENOENT, self->dev);
 }
 
-/* The sample: its module is loaded only after the update. */
-HANDLERS(sample)
+/* Nothing in B knows these files, nor what they share. */
+HANDLERS(no_handler_in_between)
 {
-	char text[32] = "";
-	int session, fd;
+	int session, i;
 
+	if (self->stage == 2) {
+		EXPECT_EQ(1, lu_sysfs_number("incoming/sessions"));
+		EXPECT_EQ(3, lu_sysfs_number("incoming/files"));
+		LU_KEXEC(3);
+	}
+	ASSERT_EQ(0, load_test());
 	if (self->stage == 1) {
-		ASSERT_EQ(0, load_sample());
-		session = lu_create(self->dev, "notes");
-		fd = open("/dev/liveupdate_notes", O_RDWR | O_CLOEXEC);
-		ASSERT_LE(0, fd);
-		ASSERT_EQ(5, pwrite(fd, "first", 5, 0));
-		ASSERT_EQ(0, lu_preserve(session, fd, 1));
-		ASSERT_EQ(4, pwrite(fd, "last", 4, 20000));
-		fd = open("/dev/liveupdate_notes", O_RDWR | O_CLOEXEC);
-		ASSERT_EQ(0, lu_preserve(session, fd, 2));
+		session = lu_create(self->dev, "one");
+		ASSERT_EQ(0, add_file(session, 0, 1));
+		ASSERT_EQ(0, add_file(session, 0, 2));
+		ASSERT_EQ(0, add_file(session, 1, 3));
+		for (i = 0; i < 3; i++)
+			ASSERT_EQ(0, ctl("set %d %d", i, 70 + i));
 		LU_KEXEC(2);
 	}
-	session = lu_retrieve(self->dev, "notes");
+	session = lu_retrieve(self->dev, "one");
 	ASSERT_LE(0, session);
-	EXPECT_EQ(-EOPNOTSUPP, lu_retrieve_fd(session, 1));
-	ASSERT_EQ(0, load_sample());
-	fd = lu_retrieve_fd(session, 1);
-	ASSERT_LE(0, fd);
-	EXPECT_EQ(5, pread(fd, text, 5, 0));
-	EXPECT_STREQ("first", text);
-	memset(text, 0, sizeof(text));
-	EXPECT_EQ(4, pread(fd, text, sizeof(text), 20000));
-	EXPECT_STREQ("last", text);
-	EXPECT_EQ(-EAGAIN, lu_unload_module("liveupdate_notes"));
-	/* Token 2 nobody asked for: its pages are freed. */
+	for (i = 0; i < 3; i++)
+		EXPECT_LE(0, retrieve_one(session, i + 1));
+	EXPECT_TRUE(logged("retrieve 0 1\nretrieve 0 2\nretrieve 1 3\n"));
 	EXPECT_EQ(0, lu_finish(session));
-	EXPECT_EQ(5, pwrite(fd, "again", 5, 0));
-	close(fd);
-	EXPECT_TRUE(await_unload("liveupdate_notes"));
+	EXPECT_TRUE(logged("flb_retrieve 0 0\nflb_retrieve 1 0\nflb_retrieve 2 0\n"
+			   "can_finish 0 1\ncan_finish 0 2\n"
+			   "finish 0 1\nfinish 0 2\nflb_finish 2 72\nflb_finish 1 71\n"
+			   "finish 1 3\nflb_finish 0 70\n"));
+}
+
+/* A session that has lost all of its files is not an empty one in C. */
+HANDLERS(lost_files)
+{
+	struct liveupdate_ioctl_next_session s = { .size = sizeof(s) };
+	int session;
+
+	if (self->stage < 3)
+		ASSERT_EQ(0, load_test());
+	if (self->stage == 1) {
+		session = lu_create(self->dev, "lost");
+		ASSERT_EQ(0, add_file(session, 1, 1));
+		LU_KEXEC(2);
+	}
+	if (self->stage == 2) {
+		session = lu_retrieve(self->dev, "lost");
+		ASSERT_EQ(0, ctl("fail retrieve 1 %d 1", EIO));
+		ASSERT_EQ(-EIO, lu_retrieve_fd(session, 1));
+		LU_KEXEC(3);
+	}
+	EXPECT_EQ(-EBADMSG, lu_retrieve(self->dev, "lost"));
+	ASSERT_EQ(0, lu_next(self->dev, &s));
+	EXPECT_EQ(LIVEUPDATE_SESSION_BY_NAME | LIVEUPDATE_SESSION_DAMAGED, s.flags);
+	EXPECT_EQ(1, lu_count_matches(LU_LINES, "name=\"lost\" state=damaged files=0"));
+	EXPECT_EQ(-EBADMSG, lu_retrieve_id(self->dev, s.id));
+	EXPECT_EQ(0, lu_discard(self->dev, s.id));
+	EXPECT_EQ(-ENOENT, lu_retrieve(self->dev, "lost"));
+}
+
+/*
+ * B has two new sessions, and an old one of which two files of three were
+ * retrieved: each operation of the reboot fails once, wherever it comes.
+ */
+static void failing_reboot(struct __test_metadata *_metadata, const char *op, int nth,
+			   const char *want)
+{
+	ctl("clear");
+	ASSERT_EQ(0, ctl("fail %s %d %d 1", op, nth, EIO));
+	EXPECT_EQ(-EIO, lu_jump());
+	EXPECT_TRUE(logged(want))
+		TH_LOG("%s %d", op, nth);
+}
+
+static void each_failing_reboot(struct __test_metadata *_metadata)
+{
+	failing_reboot(_metadata, "preserve", 1, "preserve 0 1 5\n");
+	failing_reboot(_metadata, "preserve", 2,
+		       "preserve 0 1\npreserve 1 2 5\nunpreserve 0 1\n");
+	failing_reboot(_metadata, "freeze", 1,
+		       "preserve 0 1\npreserve 1 2\nfreeze 0 10 5\n"
+		       "unpreserve 1 2\nunpreserve 0 1\n");
+	failing_reboot(_metadata, "freeze", 2,
+		       "preserve 0 1\npreserve 1 2\nfreeze 0 10\nfreeze 0 11 5\n"
+		       "unfreeze 0 10\nunpreserve 1 2\nunpreserve 0 1\n");
+	failing_reboot(_metadata, "freeze", 3,
+		       "preserve 0 1\npreserve 1 2\nfreeze 0 10\nfreeze 0 11\nfreeze 0 1 5\n"
+		       "unfreeze 0 11\nunfreeze 0 10\nunpreserve 1 2\nunpreserve 0 1\n");
+}
+
+HANDLERS(failing_reboots)
+{
+	int session, fds[2], i;
+
+	ASSERT_EQ(0, load_test());
+	if (self->stage == 1) {
+		session = lu_create(self->dev, "old");
+		ASSERT_EQ(0, add_file(session, 0, 1));
+		ASSERT_EQ(0, add_file(session, 1, 2));
+		ASSERT_EQ(0, add_file(session, 0, 3));
+		LU_KEXEC(2);
+	}
+	session = lu_retrieve(self->dev, "old");
+	ASSERT_LE(0, session);
+	for (i = 0; i < 2; i++)
+		ASSERT_LE(0, retrieve_one(session, i + 1));
+	if (self->stage == 2) {
+		for (i = 0; i < 2; i++) {
+			fds[i] = lu_create(self->dev, i ? "b" : "a");
+			ASSERT_LE(0, fds[i]);
+			ASSERT_EQ(0, add_file(fds[i], 0, 10 + i));
+		}
+		ASSERT_EQ(0, lu_load(3, NULL));
+		each_failing_reboot(_metadata);
+		LU_JUMP();
+	}
+	ASSERT_LE(0, retrieve_one(session, 3));
+	EXPECT_EQ(0, lu_finish(session));
+	for (i = 0; i < 2; i++) {
+		session = lu_retrieve(self->dev, i ? "b" : "a");
+		ASSERT_LE(0, session);
+		EXPECT_LE(0, retrieve_one(session, 10 + i));
+		EXPECT_EQ(0, lu_finish(session));
+	}
 }

@@ -326,19 +326,6 @@ static void hand_over(struct __test_metadata *_metadata, FIXTURE_DATA(stress) * 
 	ASSERT_EQ(0, lu_preserve(session, fd, 0));
 }
 
-static long preserved_pages(void)
-{
-	FILE *f = fopen(LU_KHO_PAGES, "re");
-	unsigned long order, nr, sum = 0;
-
-	if (!f)
-		return -1;
-	while (fscanf(f, "%lu %lu", &order, &nr) == 2)
-		sum += nr << order;
-	fclose(f);
-	return sum;
-}
-
 static void run(struct __test_metadata *_metadata, FIXTURE_DATA(stress) * self)
 {
 	uint64_t seconds = lu_param_u64("lu.stress_s") ?: 10;
@@ -394,7 +381,7 @@ TEST_F_TIMEOUT(stress, ten_threads, 8 * LU_TIMEOUT)
 	int last;
 
 	if (self->stage == 1) {
-		snprintf(more, sizeof(more), "lu.pages=%ld", preserved_pages());
+		snprintf(more, sizeof(more), "lu.pages=%ld", lu_preserved_pages());
 		hand_over(_metadata, self);
 		LU_KEXEC_WITH(2, more);
 	}
@@ -410,6 +397,6 @@ TEST_F_TIMEOUT(stress, ten_threads, 8 * LU_TIMEOUT)
 	EXPECT_EQ(0, lu_finish(last));
 	close(last);
 	drop_everything(_metadata, self->dev);
-	EXPECT_EQ(lu_param_u64("lu.pages"), preserved_pages());
+	EXPECT_EQ(lu_param_u64("lu.pages"), lu_preserved_pages());
 	EXPECT_EQ(0, lu_leaks());
 }
