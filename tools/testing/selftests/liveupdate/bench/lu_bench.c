@@ -70,8 +70,10 @@ struct note {
 	int64_t left;			/* time of the jump */
 	int64_t base_jump;		/* of the case without anything */
 	int64_t base_free;		/* bytes at init, in that case */
-	int64_t flat_preserve;		/* a file, where they were few */
-	int64_t flat_files;
+	int64_t few_preserve;		/* of a file, where they were few */
+	int64_t few_files;
+	int64_t few_create;		/* of a session */
+	int64_t few_sessions;
 	int64_t tests;
 	int64_t failures;
 	int64_t figure[NR_FIGURES];
@@ -562,27 +564,41 @@ static void size_budgets(const struct bench_case *c, const int64_t *figure)
 		       is_kind(c, "contiguous") ? LU_KIB / 10 : LU_KIB * 22 / 10);
 }
 
-static void count_budgets(const struct bench_case *c, const int64_t *figure)
+/* One of many is no dearer than one of few, which the first case has. */
+static void flat_budget(const struct bench_case *c, const char *what, int64_t *few,
+			int64_t cost)
+{
+	char text[LINE];
+
+	if (!*few) {
+		*few = cost;
+		return;
+	}
+	snprintf(text, sizeof(text), "%s, percent of the cost where they were few", what);
+	budget(c, text, 100 * cost / *few, 110);
+}
+
+static void file_budgets(const struct bench_case *c, const int64_t *figure)
 {
 	int64_t preserve = (figure[MAKE] + figure[PRESERVE]) / c->n;
 	int64_t files = (figure[FILES] + figure[TOUCH]) / c->n;
 
-	if (c->kind->sessions)
-		return;
 	budget(c, "create and preserve, instructions per file", preserve, 25000);
 	budget(c, "retrieve and read, instructions per file", files, 18000);
 	/* The rest is what LUO and memfd remember of a file. */
 	budget(c, "memory of a preserved one-page file, bytes", figure[MEMORY] / c->n,
 	       LU_PAGE * 3 / 2);
-	if (!note->flat_preserve) {
-		note->flat_preserve = preserve;
-		note->flat_files = files;
-		return;
-	}
-	budget(c, "create and preserve, percent of the cost where files were few",
-	       100 * preserve / note->flat_preserve, 110);
-	budget(c, "retrieve and read, percent of the cost where files were few",
-	       100 * files / note->flat_files, 110);
+	flat_budget(c, "create and preserve a file", &note->few_preserve, preserve);
+	flat_budget(c, "retrieve and read a file", &note->few_files, files);
+}
+
+/* With a file in each. */
+static void session_budgets(const struct bench_case *c, const int64_t *figure)
+{
+	flat_budget(c, "create a session and preserve its file", &note->few_create,
+		    (figure[CREATE] + figure[PRESERVE]) / c->n);
+	flat_budget(c, "retrieve and finish a session", &note->few_sessions,
+		    (figure[SESSIONS] + figure[FILES] + figure[FINISH]) / c->n);
 }
 
 /* Those of the smaller cases are ruled by what does not depend on their size. */
@@ -590,8 +606,12 @@ static void budgets(const struct bench_case *c, const int64_t *figure)
 {
 	if (!c->kind->make)
 		return;
-	if (c->kind->many && c->n >= 1000)
-		count_budgets(c, figure);
+	if (c->kind->many && c->n >= 1000) {
+		if (c->kind->sessions)
+			session_budgets(c, figure);
+		else
+			file_budgets(c, figure);
+	}
 	if (!c->kind->many && !c->kind->scratch && case_pages(c) >= 4096)
 		size_budgets(c, figure);
 }
