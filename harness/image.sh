@@ -1,8 +1,8 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# Build the guest's initramfs, $OUT/share/initrd: busybox, kexec and its libraries,
-# the selftests (static), the tools, modules if there are any. $OUT/share is what
+# Build the guest's initramfs, $OUT/share/initrd: busybox, kexec, the selftests, the
+# tools, the libraries of all of them, modules if there are any. $OUT/share is what
 # the guest sees as /host, with both kernels beside it.
 
 # shellcheck source=lib.sh
@@ -11,7 +11,8 @@
 SELFTESTS=tools/testing/selftests/liveupdate
 ROOT=$OUT/root
 SHARE=$OUT/share
-HEADERS=$OUT/usr/include
+PROGRAMS=${PROGRAMS:-$OUT}
+HEADERS=$PROGRAMS/usr/include
 
 build_selftests()
 {
@@ -19,47 +20,55 @@ build_selftests()
 		say "no $SELFTESTS/Makefile yet: a guest without tests"
 		return 0
 	}
-	mkdir -p "$OUT/selftests"
+	mkdir -p "$PROGRAMS/selftests"
+	# Not static, as they are elsewhere: each kernel of each guest unpacks all of
+	# them, and one C library is less than thirty.
 	logged "selftests$FLAVOUR" "see $SELFTESTS" \
 		make -C "$TREE/$SELFTESTS" -j"$JOBS" ARCH="$ARCH" CC='ccache gcc' \
-		OUTPUT="$OUT/selftests" KHDR_INCLUDES="-isystem $HEADERS" all
+		OUTPUT="$PROGRAMS/selftests" KHDR_INCLUDES="-isystem $HEADERS" LDFLAGS= all
 }
 
 build_tools()
 {
 	[[ -e $TREE/tools/liveupdate/Makefile ]] || return 0
-	mkdir -p "$OUT/agent"
+	mkdir -p "$PROGRAMS/agent"
 	logged "tools$FLAVOUR" 'see tools/liveupdate' \
 		make -C "$TREE/tools/liveupdate" -j"$JOBS" CC='ccache gcc' \
-		OUTPUT="$OUT/agent/" KHDR_INCLUDES="-isystem $HEADERS" all
+		OUTPUT="$PROGRAMS/agent/" KHDR_INCLUDES="-isystem $HEADERS" all
 	# For long tests: what reads or writes where it should not ends at once.
 	[[ -z ${FULL:-} ]] || logged "tools-asan$FLAVOUR" 'see tools/liveupdate' \
 		make -C "$TREE/tools/liveupdate" -j"$JOBS" CC='ccache gcc' \
-		OUTPUT="$OUT/agent-asan/" KHDR_INCLUDES="-isystem $HEADERS" \
+		OUTPUT="$PROGRAMS/agent-asan/" KHDR_INCLUDES="-isystem $HEADERS" \
 		CFLAGS='-O1 -g -fsanitize=address,undefined -fno-sanitize-recover=all' \
-		"$OUT/agent-asan/luod/luod"
+		"$PROGRAMS/agent-asan/luod/luod"
 }
 
 build_samples()
 {
-	mkdir -p "$OUT/programs"
+	mkdir -p "$PROGRAMS/programs"
 	logged "samples$FLAVOUR" 'see samples/liveupdate' \
 		make -C "$TREE/samples/liveupdate" CC='ccache gcc' \
-		OUTPUT="$OUT/programs" LDFLAGS=-static KHDR_INCLUDES="-isystem $HEADERS" \
+		OUTPUT="$PROGRAMS/programs" KHDR_INCLUDES="-isystem $HEADERS" \
 		LUO_CFLAGS="-I$TREE/tools/liveupdate/lib" \
-		LUO_LIBS="$OUT/agent/lib/libluo.a -ljson-c" all
+		LUO_LIBS="$PROGRAMS/agent/lib/libluo.a -ljson-c" all
 }
 
-# A dynamically linked program of the host with all it loads.
-add_program()
+# What a program of the host loads, which is nothing for a static one.
+add_libraries()
 {
 	local lib
 
-	cp -L "$1" "$ROOT$2"
-	ldd "$1" 2>/dev/null | grep -o '/[^ ]*' | while read -r lib; do
+	{ ldd "$1" 2>/dev/null | grep -o '/[^ ]*' || true; } | while read -r lib; do
+		[[ ! -e $ROOT$lib ]] || continue
 		mkdir -p "$ROOT$(dirname "$lib")"
-		[[ -e $ROOT$lib ]] || cp -L "$lib" "$ROOT$lib"
+		cp -L "$lib" "$ROOT$lib"
 	done
+}
+
+add_program()
+{
+	cp -L "$1" "$ROOT$2"
+	add_libraries "$1"
 }
 
 # Executables of directory $1 to $2, without what debuggers want.
@@ -71,6 +80,7 @@ add_built()
 	find "$1" -maxdepth 1 -type f -perm -u+x | while read -r f; do
 		cp "$f" "$ROOT$2/"
 		strip "$ROOT$2/${f##*/}" 2>/dev/null || true
+		add_libraries "$f"
 	done
 }
 
@@ -95,13 +105,13 @@ fill_root()
 		[[ $applet == busybox ]] || ln -s busybox "$ROOT/bin/$applet"
 	done
 	add_program /sbin/kexec /sbin/kexec
-	add_built "$OUT/selftests" /tests
+	add_built "$PROGRAMS/selftests" /tests
 	add_scripts
-	add_built "$OUT/programs" /tests
+	add_built "$PROGRAMS/programs" /tests
 	for dir in luod luoctl; do
-		[[ ! -x $OUT/agent/$dir/$dir ]] || add_program "$OUT/agent/$dir/$dir" "/usr/sbin/$dir"
+		[[ ! -x $PROGRAMS/agent/$dir/$dir ]] || add_program "$PROGRAMS/agent/$dir/$dir" "/usr/sbin/$dir"
 	done
-	[[ -z ${FULL:-} ]] || add_program "$OUT/agent-asan/luod/luod" /usr/sbin/luod-asan
+	[[ -z ${FULL:-} ]] || add_program "$PROGRAMS/agent-asan/luod/luod" /usr/sbin/luod-asan
 	for dir in "$OUT"/modules-*/lib/modules; do
 		[[ ! -d $dir ]] || cp -a "$dir" "$ROOT/lib/"
 	done
