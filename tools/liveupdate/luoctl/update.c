@@ -14,6 +14,9 @@
 
 static sig_atomic_t interrupted;
 
+/* What the last look for an event has shown. */
+static bool jumping, quiet;
+
 static void on_interrupt(int sig)
 {
 	interrupted = sig;
@@ -69,6 +72,8 @@ static void print_event(struct json_object *event, int64_t start)
 	} else if (!strcmp(what, "client")) {
 		printf("%8.3f s    ", seconds);
 		print_client(event);
+	} else if (!strcmp(what, "warning")) {
+		printf("%8.3f s  %s\n", seconds, get_string(event, "message") ?: "?");
 	} else if (!strcmp(what, "failed")) {
 		printf("%8.3f s  failed: %s\n", seconds, get_string(event, "message") ?: "?");
 		print_blockers(event);
@@ -110,7 +115,9 @@ static int one_event(struct ctl *ctl, int64_t number, int64_t start)
 	err = luo_agent_line(ctl->agent, &line, LOOK_MS);
 	if (err)
 		return ctl_status_of(err, NULL);
+	quiet = !line;
 	event = line ? json_tokener_parse(line) : NULL;
+	jumping |= event && !strcmp(get_string(event, "phase") ?: "", "jump");
 	if (event && ctl->json)
 		printf("%s\n", line);
 	else if (event)
@@ -159,6 +166,19 @@ static struct json_object *update_request(struct ctl *ctl)
 	return request;
 }
 
+/*
+ * All events that came before the signal have been seen. The shutdown ends luoctl like
+ * everybody else, and that does not mean that there is to be none.
+ */
+static void on_signal(struct ctl *ctl)
+{
+	if (interrupted == SIGTERM && jumping) {
+		signal(SIGTERM, SIG_DFL);
+		raise(SIGTERM);
+	}
+	cancel(ctl);
+}
+
 /* Comes back only if there is no update: the next kernel knows nothing of us. */
 int cmd_update(struct ctl *ctl, const char *arg)
 {
@@ -177,9 +197,9 @@ int cmd_update(struct ctl *ctl, const char *arg)
 	if (status)
 		return status;
 	do {
-		if (interrupted)
-			cancel(ctl);
 		status = one_event(ctl, number, start);
+		if (interrupted && quiet && status < 0)
+			on_signal(ctl);
 	} while (status < 0);
 	return status;
 }

@@ -65,6 +65,8 @@ static void finish(struct call *call, int err)
 {
 	struct json_object *reply;
 
+	if (err == CALL_LATER)
+		return;
 	if (err) {
 		reply = conn_error(err, call->message[0] ? call->message : strerror(-err));
 	} else {
@@ -75,6 +77,16 @@ static void finish(struct call *call, int err)
 		put_number(reply, "id", call->req.id);
 	conn_send(call->conn, reply, err ? -1 : call->fd);
 	call_free(call);
+}
+
+/**
+ * call_answer - answer a request whose function had returned CALL_LATER
+ * @call: the request; it is no more afterwards, nor does it go to a dead client
+ * @err: 0 or a negative errno
+ */
+void call_answer(struct call *call, int err)
+{
+	finish(call, err);
 }
 
 static void run_with_device(struct turn *turn, int device)
@@ -144,6 +156,7 @@ void call_give_up(struct conn *conn)
 {
 	struct call *call, *next;
 
+	call_cancel_give_up(conn);
 	for (call = TAILQ_FIRST(&waiting); call; call = next) {
 		next = TAILQ_NEXT(call, link);
 		if (call->conn != conn)

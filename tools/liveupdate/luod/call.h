@@ -34,7 +34,11 @@ struct call {
 	TAILQ_ENTRY(call) link;
 };
 
+/* What a request's function returns if its answer comes later. */
+#define CALL_LATER	1
+
 void call_start(struct conn *conn, struct request *req);
+void call_answer(struct call *call, int err);
 void call_give_up(struct conn *conn);
 
 /* Say why and return the errno. */
@@ -57,6 +61,7 @@ int call_load(struct call *call);
 int call_check(struct call *call);
 int call_update(struct call *call);
 int call_cancel(struct call *call);
+void call_cancel_give_up(struct conn *conn);
 int call_ready(struct call *call);
 int call_refuse(struct call *call);
 

@@ -145,13 +145,48 @@ int call_update(struct call *call)
 	return 0;
 }
 
+/* Requests to cancel that wait for what systemd says. */
+static TAILQ_HEAD(, call) stopping = TAILQ_HEAD_INITIALIZER(stopping);
+
+static void answer_cancel(struct call *call, int err)
+{
+	TAILQ_REMOVE(&stopping, call, link);
+	if (err)
+		call_fail(call, err, "it is too late: systemd does not stop the shutdown");
+	call_answer(call, err);
+}
+
+static void on_stopped(int err)
+{
+	struct call *call;
+
+	while ((call = TAILQ_FIRST(&stopping)))
+		answer_cancel(call, err);
+}
+
+/* A client is gone: nobody waits for this answer, but the update is off all the same. */
+void call_cancel_give_up(struct conn *conn)
+{
+	struct call *call, *next;
+
+	for (call = TAILQ_FIRST(&stopping); call; call = next) {
+		next = TAILQ_NEXT(call, link);
+		if (call->conn == conn)
+			answer_cancel(call, -ECONNRESET);
+	}
+}
+
 int call_cancel(struct call *call)
 {
 	char reason[64];
 	int err;
 
 	snprintf(reason, sizeof(reason), "uid %u cancelled it", call->conn->uid);
-	err = update_cancel(reason);
+	err = update_cancel(reason, on_stopped);
+	if (err == -EINPROGRESS) {
+		TAILQ_INSERT_TAIL(&stopping, call, link);
+		return CALL_LATER;
+	}
 	if (err == -ENOENT)
 		return call_fail(call, err, "no update is running");
 	if (err == -EBUSY)

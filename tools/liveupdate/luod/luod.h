@@ -5,7 +5,7 @@
  *	main.c, server.c			start, listen
  *	call.c, call_*.c			requests, one function each
  *	update.c, after.c			before the kexec, after it
- *	conn.c					lines in and out
+ *	conn.c, jump.c				lines in and out; the way out
  *	sessions.c, journal.c, image.c, turn.c	what luod has
  *	request.c, names.c, log.c, notify.c	leaves
  */
@@ -32,6 +32,7 @@ struct options {
 	uint32_t prepare_ms;		/* deadlines, where nobody says another */
 	uint32_t suspend_ms;
 	uint32_t deadline_max_ms;	/* longest that a client may ask for */
+	uint32_t jump_ms;		/* longest that a shutdown may take */
 	uint32_t return_ms;		/* then it is said who did not come back */
 	uint32_t stall_ms;		/* longest that a line may take */
 	uint32_t conns_per_user;

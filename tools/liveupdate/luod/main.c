@@ -31,6 +31,7 @@ struct options options = {
 	.prepare_ms = 30000,
 	.suspend_ms = 10000,
 	.deadline_max_ms = 600000,
+	.jump_ms = 600000,
 	.return_ms = 60000,
 	.stall_ms = 10000,
 	.conns_per_user = 64,
@@ -44,6 +45,7 @@ enum {
 	OPT_PREPARE_MS,
 	OPT_SUSPEND_MS,
 	OPT_DEADLINE_MAX_MS,
+	OPT_JUMP_MS,
 	OPT_RETURN_MS,
 	OPT_STALL_MS,
 	OPT_CONNECTIONS,
@@ -61,6 +63,7 @@ static const struct option long_options[] = {
 	{ "prepare-ms", required_argument, NULL, OPT_PREPARE_MS },
 	{ "suspend-ms", required_argument, NULL, OPT_SUSPEND_MS },
 	{ "deadline-max-ms", required_argument, NULL, OPT_DEADLINE_MAX_MS },
+	{ "jump-ms", required_argument, NULL, OPT_JUMP_MS },
 	{ "return-ms", required_argument, NULL, OPT_RETURN_MS },
 	{ "stall-ms", required_argument, NULL, OPT_STALL_MS },
 	{ "connections-per-user", required_argument, NULL, OPT_CONNECTIONS },
@@ -84,6 +87,7 @@ static const char usage[] =
 	"      --prepare-ms=N           time for clients to prepare (30000)\n"
 	"      --suspend-ms=N           time for clients to suspend (10000)\n"
 	"      --deadline-max-ms=N      most that a client may ask for (600000)\n"
+	"      --jump-ms=N              longest that a shutdown by systemd may take (600000)\n"
 	"      --return-ms=N            then say who has not come back (60000)\n"
 	"      --stall-ms=N             longest that a line may take (10000)\n"
 	"      --connections-per-user=N (64)\n"
@@ -141,6 +145,8 @@ static uint32_t *number_option(int opt)
 		return &options.suspend_ms;
 	case OPT_DEADLINE_MAX_MS:
 		return &options.deadline_max_ms;
+	case OPT_JUMP_MS:
+		return &options.jump_ms;
 	case OPT_RETURN_MS:
 		return &options.return_ms;
 	case OPT_STALL_MS:
@@ -226,7 +232,7 @@ static void on_signal(evutil_socket_t fd, short what, void *arg)
 	/* The shutdown that luod asked for comes to luod, too. */
 	if (update_jumping())
 		return;
-	update_cancel("luod was told to end");
+	update_cancel("luod was told to end", NULL);
 	conn_flush_all();
 	event_base_loopbreak(base);
 }

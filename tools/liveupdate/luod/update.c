@@ -1,18 +1,15 @@
 // SPDX-License-Identifier: GPL-2.0
 #include <errno.h>
 #include <event2/event.h>
-#include <signal.h>
-#include <spawn.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/utsname.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
 #include "conn.h"
 #include "image.h"
 #include "journal.h"
 #include "json.h"
+#include "jump.h"
 #include "log.h"
 #include "luod.h"
 #include "sessions.h"
@@ -36,8 +33,7 @@ static struct {
 	/* When each state began, by the wall clock: the next kernel has it too. */
 	int64_t began[NR_STATES];
 	struct event *next;
-	struct event *child;
-	pid_t pid;
+	void (*stopped)(int err);
 } update;
 
 static struct json_object *new_event(const char *name)
@@ -244,35 +240,28 @@ static void write_journal(void)
 			    strerror(-err));
 }
 
-static bool by_systemd(void)
+/* The shutdown will not come: everybody goes on. */
+static void on_off(int err, const char *message)
 {
-	return options.jump == JUMP_SYSTEMD ||
-	       (options.jump == JUMP_AUTO && !access("/run/systemd/system", F_OK));
+	fail(err, NULL, "", message);
+	if (update.stopped)
+		update.stopped(0);
 }
 
-static void on_child(evutil_socket_t fd, short what, void *arg)
+/* Nor can it be stopped. */
+static void on_stuck(const char *message)
 {
-	int status = 0;
+	struct json_object *event = new_event("warning");
 
-	if (update.pid <= 0 || waitpid(update.pid, &status, WNOHANG) != update.pid)
-		return;
-	update.pid = 0;
-	/* It only asks for the reboot: that comes, or it was refused. */
-	if (status && update.state == JUMP)
-		fail(-ECANCELED, NULL, "", "systemctl kexec did not accept it");
+	log_warning("update %ju: %s", (uintmax_t)update.number, message);
+	put_string(event, "phase", state_names[update.state]);
+	put_string(event, "message", message);
+	conn_send_to_watchers(event);
+	if (update.stopped)
+		update.stopped(-EBUSY);
 }
 
-static int ask_systemd(void)
-{
-	static char * const argv[] = { "systemctl", "--no-block", "kexec", NULL };
-
-	if (!update.child) {
-		update.child = evsignal_new(base, SIGCHLD, on_child, NULL);
-		if (!update.child || event_add(update.child, NULL))
-			return -ENOMEM;
-	}
-	return -posix_spawnp(&update.pid, "systemctl", NULL, NULL, argv, environ);
-}
+static const struct jump_hooks jump_hooks = { .off = on_off, .stuck = on_stuck };
 
 static void jump(void)
 {
@@ -283,7 +272,7 @@ static void jump(void)
 	write_journal();
 	log_info("update %ju: into the next kernel", (uintmax_t)update.number);
 	conn_flush_all();
-	err = by_systemd() ? ask_systemd() : image_jump();
+	err = jump_start(&jump_hooks);
 	if (!err)
 		return;
 	snprintf(message, sizeof(message),
@@ -386,15 +375,19 @@ int update_refuse(struct conn *conn, uint64_t number, enum request_phase phase,
 /**
  * update_cancel - do not update
  * @reason: for those who are told
+ * @stopped: told 0 or -%EBUSY when systemd has answered; the same each time
  *
- * Return: 0; -%ENOENT if there is no update, -%EBUSY if it is too late.
+ * Return: 0; -%ENOENT if there is no update, -%EBUSY if it is too late,
+ * -%EINPROGRESS if systemd is asked whether it is.
  */
-int update_cancel(const char *reason)
+int update_cancel(const char *reason, void (*stopped)(int err))
 {
 	if (update.state == IDLE)
 		return -ENOENT;
-	if (update.state == JUMP)
-		return -EBUSY;
+	if (update.state == JUMP) {
+		update.stopped = stopped;
+		return jump_cancel(-ECANCELED, reason) ?: -EINPROGRESS;
+	}
 	fail(-ECANCELED, NULL, "", reason);
 	return 0;
 }

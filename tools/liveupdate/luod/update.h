@@ -9,7 +9,8 @@
  *
  * Prepare: every client that has sessions preserves what takes long, and goes on
  * working. Suspend: when all are prepared, they stop and preserve the rest. Jump:
- * when all are suspended. A client that was asked is told when it is off.
+ * when all are suspended. A client that was asked is told when it is off. A jump
+ * by systemd takes its time, and can be cancelled as long as systemd says so.
  */
 #ifndef LUOD_UPDATE_H
 #define LUOD_UPDATE_H
@@ -26,7 +27,7 @@ int update_start(uint32_t prepare_ms, uint32_t suspend_ms, uint64_t *number);
 int update_ready(struct conn *conn, uint64_t number, enum request_phase phase);
 int update_refuse(struct conn *conn, uint64_t number, enum request_phase phase,
 		  const char *reason);
-int update_cancel(const char *reason);
+int update_cancel(const char *reason, void (*stopped)(int err));
 bool update_running(void);
 bool update_jumping(void);
 bool update_keeps(const struct conn *conn);

@@ -1,0 +1,190 @@
+// SPDX-License-Identifier: GPL-2.0
+#include <errno.h>
+#include <event2/event.h>
+#include <signal.h>
+#include <spawn.h>
+#include <stdio.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "image.h"
+#include "jump.h"
+#include "luod.h"
+
+/* systemctl only asks: it has its answer at once, or systemd is not well. */
+#define ANSWER_MS	30000
+
+enum step {
+	OFF,
+	ASKED,		/* systemctl kexec runs */
+	WAITING,	/* it was accepted */
+	STOPPING,	/* systemctl kexec is killed, then as below */
+	CANCELLING,	/* systemctl cancel runs */
+};
+
+static struct {
+	enum step step;
+	pid_t pid;
+	struct event *child;
+	struct event *late;
+	const struct jump_hooks *hooks;
+	/* Why it is to be off. */
+	int err;
+	char reason[128];
+} jump;
+
+static bool by_systemd(void)
+{
+	return options.jump == JUMP_SYSTEMD ||
+	       (options.jump == JUMP_AUTO && !access("/run/systemd/system", F_OK));
+}
+
+static void wait_for(enum step step, uint32_t ms)
+{
+	struct timeval t = to_timeval(ms);
+
+	jump.step = step;
+	event_add(jump.late, &t);
+}
+
+static void off(int err, const char *message)
+{
+	jump.step = OFF;
+	event_del(jump.late);
+	jump.hooks->off(err, message);
+}
+
+static int systemctl(char *option, char *verb)
+{
+	char * const argv[] = { "systemctl", option, verb, NULL };
+
+	return -posix_spawnp(&jump.pid, "systemctl", NULL, NULL, argv, environ);
+}
+
+/* Too late for systemd to stop it, or systemd does not answer. */
+static void stuck(const char *why)
+{
+	char message[256];
+
+	snprintf(message, sizeof(message), "%s; %s: waiting on", jump.reason, why);
+	wait_for(WAITING, options.jump_ms);
+	jump.hooks->stuck(message);
+}
+
+/* All that systemd has to do now is the shutdown: so all of it is cancelled. */
+static void cancel(void)
+{
+	uint32_t ms = options.jump_ms < ANSWER_MS ? options.jump_ms : ANSWER_MS;
+
+	if (systemctl("--no-ask-password", "cancel")) {
+		/* Who asked for it is told from the event loop, as usual. */
+		jump.pid = 0;
+		ms = 0;
+	}
+	wait_for(CANCELLING, ms);
+}
+
+static void on_cancelled(int status)
+{
+	char message[256];
+
+	if (status) {
+		stuck("systemctl cancel does not stop the shutdown");
+		return;
+	}
+	snprintf(message, sizeof(message),
+		 "%s; systemd has cancelled it, \"systemctl default\" starts what it stopped",
+		 jump.reason);
+	off(jump.err, message);
+}
+
+static void on_child(evutil_socket_t fd, short what, void *arg)
+{
+	int status = 0;
+
+	if (jump.pid <= 0 || waitpid(jump.pid, &status, WNOHANG) != jump.pid)
+		return;
+	jump.pid = 0;
+	if (jump.step == STOPPING)
+		cancel();
+	else if (jump.step == CANCELLING)
+		on_cancelled(status);
+	else if (jump.step == ASKED && WIFSIGNALED(status))
+		jump_cancel(-ECANCELED, "systemctl kexec was killed");
+	else if (jump.step == ASKED && status)
+		off(-ECANCELED, "systemctl kexec did not accept it");
+	else if (jump.step == ASKED)
+		jump.step = WAITING;
+}
+
+static void on_late(evutil_socket_t fd, short what, void *arg)
+{
+	char reason[64];
+
+	if (jump.step == WAITING || jump.step == ASKED) {
+		snprintf(reason, sizeof(reason), "the shutdown did not come within %u ms",
+			 options.jump_ms);
+		jump_cancel(-ETIMEDOUT, reason);
+	} else if (jump.pid > 0) {
+		/* A child that is killed is one that has ended. */
+		kill(jump.pid, SIGKILL);
+	} else {
+		stuck("systemctl cannot be run");
+	}
+}
+
+static bool make_events(void)
+{
+	if (!jump.late)
+		jump.late = evtimer_new(base, on_late, NULL);
+	if (!jump.child)
+		jump.child = evsignal_new(base, SIGCHLD, on_child, NULL);
+	return jump.late && jump.child && !event_add(jump.child, NULL);
+}
+
+/**
+ * jump_start - go into the next kernel
+ * @hooks: who is told if it does not go, after 0 was returned
+ *
+ * Return: 0 if systemd was asked to; why not otherwise, and nothing has changed.
+ */
+int jump_start(const struct jump_hooks *hooks)
+{
+	int err;
+
+	if (!by_systemd())
+		return image_jump();
+	if (!make_events())
+		return -ENOMEM;
+	jump.hooks = hooks;
+	err = systemctl("--no-block", "kexec");
+	if (!err)
+		wait_for(ASKED, options.jump_ms);
+	return err;
+}
+
+/**
+ * jump_cancel - have systemd stop the shutdown
+ * @err: what the hook is told then
+ * @reason: likewise, for people
+ *
+ * Return: 0 if systemd is being asked, one of the hooks is told; -%EBUSY if there
+ * is no shutdown that could be stopped.
+ */
+int jump_cancel(int err, const char *reason)
+{
+	if (jump.step == OFF)
+		return -EBUSY;
+	if (jump.step == STOPPING || jump.step == CANCELLING)
+		return 0;
+	jump.err = err;
+	snprintf(jump.reason, sizeof(jump.reason), "%s", reason);
+	/* Whatever it has asked for is to come before the next one asks. */
+	if (jump.step == ASKED && jump.pid > 0) {
+		wait_for(STOPPING, ANSWER_MS);
+		kill(jump.pid, SIGKILL);
+	} else {
+		cancel();
+	}
+	return 0;
+}

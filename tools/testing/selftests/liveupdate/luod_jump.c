@@ -1,0 +1,298 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * luod on a host whose shutdown is systemd's business, and does not come: systemctl
+ * is a script here that does what each test wants it to.
+ */
+#include <signal.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+
+#include "lu_harness.h"
+#include "luod_util.h"
+
+#define ALICE		1000
+
+#define FAKES		"/tmp/fake"
+#define SYSTEMCTL	FAKES "/systemctl"
+
+/* A verb is a script of its own; what it was asked for is logged. */
+#define DISPATCH \
+	"#!/bin/sh\n" \
+	"echo \"systemctl $*\" >>" LUOD_LOG "\n" \
+	". " FAKES "/$2\n"
+
+#define YES		"exit 0\n"
+#define NO		"exit 1\n"
+#define NEVER		"exec sleep 1000\n"
+#define ONCE_TOLD	"until [ -e " FAKES "/now ]; do usleep 20000; done\n"
+
+#define KEXEC		"systemctl --no-block kexec"
+#define CANCEL		"systemctl --no-ask-password cancel"
+
+static int write_script(const char *name, const char *text)
+{
+	char path[64];
+	int fd, n;
+
+	snprintf(path, sizeof(path), FAKES "/%s.new", name);
+	fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0755);
+	if (fd < 0)
+		return -errno;
+	n = write(fd, text, strlen(text));
+	close(fd);
+	if (n != (int)strlen(text))
+		return -EIO;
+	/* At once: luod may be about to run it. */
+	snprintf(path, sizeof(path), "mv " FAKES "/%s.new " FAKES "/%s", name, name);
+	return system(path) ? -EIO : 0;
+}
+
+/* How often it was asked for. */
+static int asked(const char *what)
+{
+	static char text[1 << 16];
+	int fd = open(LUOD_LOG, O_RDONLY | O_CLOEXEC), n = 0;
+	ssize_t len = read(fd, text, sizeof(text) - 1);
+	const char *p;
+
+	close(fd);
+	text[len > 0 ? len : 0] = 0;
+	for (p = text; (p = strstr(p, what)); p++)
+		n++;
+	return n;
+}
+
+static bool await_asked(const char *what, int n)
+{
+	struct timespec tick = { .tv_nsec = 10 * 1000 * 1000 };
+	int i;
+
+	for (i = 0; i < LUOD_PATIENCE_MS / 10 && asked(what) < n; i++)
+		nanosleep(&tick, NULL);
+	return asked(what) == n;
+}
+
+FIXTURE(jump)
+{
+	pid_t pid;
+	struct luod_client root, a;
+	int session, file;
+};
+
+FIXTURE_SETUP(jump)
+{
+	if (!lu_stage())
+		SKIP(return, LU_NO_GUEST);
+	unlink(LUOD_LOG);
+	unlink(FAKES "/now");
+	mkdir(FAKES, 0755);
+	ASSERT_EQ(0, write_script("systemctl", DISPATCH));
+	ASSERT_EQ(0, setenv("PATH", FAKES ":/usr/sbin:/usr/bin:/sbin:/bin", 1));
+}
+
+/* Whatever happened: it is as before the update. */
+FIXTURE_TEARDOWN(jump)
+{
+	EXPECT_EQ(0, luod_ask(&self->root, LUOD_STATUS));
+	EXPECT_TRUE(luod_has(&self->root, "\"state\":\"idle\""));
+	EXPECT_EQ(-EBUSY, lu_preserve(self->session, self->file, 2));
+	EXPECT_EQ(0, lu_check(self->file, 0, LU_MIB, 1));
+	luod_leave(&self->root);
+	luod_leave(&self->a);
+	EXPECT_EQ(0, luod_stop(self->pid, SIGTERM));
+	close(self->session);
+	EXPECT_EQ(0, ftruncate(self->file, 0));
+	lu_unload();
+}
+
+static int update(FIXTURE_DATA(jump) * self)
+{
+	return luod_ask(&self->root, LUOD_UPDATE) ?:
+	       luod_follow(&self->a, "prepare") ?:
+	       luod_follow(&self->a, "suspend") ?:
+	       luod_event(&self->root, "phase");
+}
+
+/* Up to the moment when systemctl has been asked; @ms is luod's --jump-ms=. */
+static void go(struct __test_metadata *_metadata, FIXTURE_DATA(jump) * self, char *ms,
+	       const char *kexec, const char *cancel)
+{
+	char *const args[] = { "--jump=systemd", ms, NULL };
+
+	ASSERT_EQ(0, write_script("kexec", kexec));
+	ASSERT_EQ(0, write_script("cancel", cancel));
+	self->pid = luod_start(args);
+	ASSERT_LT(0, self->pid);
+	ASSERT_EQ(0, luod_connect(&self->root, 0));
+	ASSERT_EQ(0, luod_ask(&self->root, LUOD_WATCH));
+	ASSERT_EQ(0, luod_connect(&self->a, ALICE));
+	self->session = luod_session(&self->a, "vm");
+	ASSERT_LE(0, self->session);
+	self->file = lu_memfd("m", LU_MIB, 1);
+	ASSERT_EQ(0, lu_preserve(self->session, self->file, 1));
+	ASSERT_EQ(0, luod_load_next(&self->root));
+	ASSERT_EQ(0, update(self));
+	ASSERT_TRUE(luod_said(KEXEC));
+}
+
+static void expect_off(struct __test_metadata *_metadata, FIXTURE_DATA(jump) * self,
+		       const char *error)
+{
+	ASSERT_EQ(0, luod_event(&self->root, "failed"));
+	EXPECT_TRUE(luod_has(&self->root, "\"phase\":\"jump\""));
+	EXPECT_TRUE(luod_has(&self->root, error))
+		TH_LOG("%s is not in %s", error, self->root.line);
+	EXPECT_EQ(0, luod_event(&self->a, "cancel"));
+}
+
+/* The answer comes when all is told. */
+static void cancel(struct __test_metadata *_metadata, FIXTURE_DATA(jump) * self)
+{
+	ASSERT_EQ(0, luod_send(&self->root, LUOD_CANCEL, NULL, 0));
+	expect_off(_metadata, self, "uid 0 cancelled it");
+	ASSERT_EQ(0, luod_receive(&self->root));
+	EXPECT_TRUE(luod_has(&self->root, "\"ok\":true"));
+}
+
+#define JUMP_TEST(name)		TEST_F_TIMEOUT(jump, name, LU_TIMEOUT)
+
+JUMP_TEST(never_comes)
+{
+	go(_metadata, self, "--jump-ms=1000", YES, YES);
+	expect_off(_metadata, self, "ETIMEDOUT");
+	EXPECT_TRUE(luod_has(&self->root, "the shutdown did not come within 1000 ms"));
+	EXPECT_EQ(1, asked(CANCEL));
+
+	/* And again. */
+	EXPECT_EQ(0, update(self));
+	expect_off(_metadata, self, "ETIMEDOUT");
+	EXPECT_EQ(2, asked(KEXEC));
+	EXPECT_EQ(2, asked(CANCEL));
+}
+
+/* There may be another shutdown under way: that one is not luod's to cancel. */
+JUMP_TEST(is_refused)
+{
+	go(_metadata, self, "--jump-ms=60000", NO, YES);
+	expect_off(_metadata, self, "ECANCELED");
+	EXPECT_EQ(0, asked(CANCEL));
+}
+
+JUMP_TEST(is_cancelled)
+{
+	go(_metadata, self, "--jump-ms=60000", YES, YES);
+	cancel(_metadata, self);
+	EXPECT_EQ(-ENOENT, luod_ask(&self->root, LUOD_CANCEL));
+}
+
+/* systemd has come so far that it does not take requests. */
+JUMP_TEST(is_not_to_be_cancelled)
+{
+	struct luod_client b;
+
+	go(_metadata, self, "--jump-ms=60000", YES, NO);
+	ASSERT_EQ(0, luod_send(&self->root, LUOD_CANCEL, NULL, 0));
+	ASSERT_EQ(0, luod_event(&self->root, "warning"));
+	EXPECT_TRUE(luod_has(&self->root, "does not stop the shutdown"));
+	ASSERT_EQ(0, luod_receive(&self->root));
+	EXPECT_TRUE(luod_has(&self->root, "\"error\":\"EBUSY\""));
+	/* Nor does luod end for whoever stops services. */
+	EXPECT_EQ(0, kill(self->pid, SIGTERM));
+	EXPECT_EQ(0, luod_ask(&self->root, LUOD_STATUS));
+	EXPECT_TRUE(luod_has(&self->root, "\"state\":\"jump\""));
+	ASSERT_EQ(0, luod_connect(&b, ALICE));
+	EXPECT_EQ(-EAGAIN, luod_session(&b, "late"));
+	EXPECT_EQ(-EPERM, luod_ask(&b, LUOD_CANCEL));
+	luod_leave(&b);
+	ASSERT_EQ(0, unlink(SYSTEMCTL));
+	EXPECT_EQ(-EBUSY, luod_ask(&self->root, LUOD_CANCEL));
+	ASSERT_EQ(0, write_script("systemctl", DISPATCH));
+
+	ASSERT_EQ(0, write_script("cancel", YES));
+	cancel(_metadata, self);
+}
+
+JUMP_TEST(systemctl_hangs)
+{
+	go(_metadata, self, "--jump-ms=1000", NEVER, YES);
+	expect_off(_metadata, self, "ETIMEDOUT");
+	EXPECT_EQ(1, asked(CANCEL));
+}
+
+/* It is asked again after the same time. */
+JUMP_TEST(cancelling_hangs)
+{
+	go(_metadata, self, "--jump-ms=1000", YES, NEVER);
+	ASSERT_EQ(0, luod_event(&self->root, "warning"));
+	EXPECT_TRUE(luod_has(&self->root, "the shutdown did not come within 1000 ms"));
+	EXPECT_TRUE(luod_has(&self->root, "does not stop the shutdown"));
+	ASSERT_EQ(0, write_script("cancel", YES));
+	expect_off(_metadata, self, "ETIMEDOUT");
+}
+
+JUMP_TEST(who_cancels_goes_away)
+{
+	go(_metadata, self, "--jump-ms=60000", YES, ONCE_TOLD);
+	ASSERT_EQ(0, luod_send(&self->root, LUOD_CANCEL, NULL, 0));
+	ASSERT_TRUE(luod_said(CANCEL));
+	luod_leave(&self->root);
+	ASSERT_EQ(0, luod_connect(&self->root, 0));
+	ASSERT_EQ(0, luod_ask(&self->root, LUOD_WATCH));
+	ASSERT_EQ(0, luod_send(&self->root, LUOD_CANCEL, NULL, 0));
+	/* The second one is known to luod before systemctl ends. */
+	ASSERT_EQ(0, luod_ask(&self->root, LUOD_STATUS));
+	ASSERT_EQ(0, write_script("now", ""));
+	expect_off(_metadata, self, "ECANCELED");
+	ASSERT_EQ(0, luod_receive(&self->root));
+	EXPECT_TRUE(luod_has(&self->root, "\"ok\":true"));
+	/* Once for both. */
+	EXPECT_EQ(1, asked(CANCEL));
+}
+
+/* luoctl waits for the answer, and says what it was. */
+JUMP_TEST(luoctl)
+{
+	static char * const argv[] = { "luoctl", "--socket=" LUOD_SOCKET, "cancel", NULL };
+
+	go(_metadata, self, "--jump-ms=60000", YES, NO);
+	EXPECT_EQ(1, luod_run(argv));
+	EXPECT_TRUE(luod_said("luoctl: it is too late: systemd does not stop the shutdown"));
+	ASSERT_EQ(0, write_script("cancel", YES));
+	EXPECT_EQ(0, luod_run(argv));
+	expect_off(_metadata, self, "ECANCELED");
+}
+
+static pid_t update_by_luoctl(FIXTURE_DATA(jump) * self, int nr)
+{
+	static char * const argv[] = { "luoctl", "--socket=" LUOD_SOCKET, "update", NULL };
+	pid_t pid = luod_spawn(argv);
+	int err;
+
+	if (pid < 0)
+		return pid;
+	err = luod_follow(&self->a, "prepare") ?: luod_follow(&self->a, "suspend");
+	if (err)
+		return err;
+	return await_asked(KEXEC, nr) ? pid : -ETIME;
+}
+
+/* The shutdown ends luoctl, which does not want it to be off then; an interrupt does. */
+JUMP_TEST(luoctl_gets_signals)
+{
+	pid_t pid;
+
+	go(_metadata, self, "--jump-ms=60000", NO, YES);
+	expect_off(_metadata, self, "ECANCELED");
+	ASSERT_EQ(0, write_script("kexec", YES));
+	pid = update_by_luoctl(self, 2);
+	ASSERT_LT(0, pid);
+	EXPECT_EQ(128 + SIGTERM, luod_stop(pid, SIGTERM));
+	EXPECT_EQ(0, asked(CANCEL));
+	cancel(_metadata, self);
+
+	pid = update_by_luoctl(self, 3);
+	ASSERT_LT(0, pid);
+	EXPECT_EQ(6, luod_stop(pid, SIGINT));
+	EXPECT_EQ(2, asked(CANCEL));
+	expect_off(_metadata, self, "ECANCELED");
+}
