@@ -24,6 +24,7 @@ help:
 #:                      memory, and "make off"; an hour without KVM
 #:   make off           switched off, the kernel boots and kexecs like the base kernel
 #:   make test-qemu     the distribution's QEMU, unchanged, over two updates
+#:   make test-systemd  luod on a host with the distribution's systemd
 #:   make shell         boot to a prompt with the tests and tools in place
 #:   make bench         what a live update costs, in guest instructions; T=REGEX picks
 #:                      kinds of cases, PEER=bzImage compares with another kernel
@@ -88,7 +89,7 @@ $(foreach f,plain debug bench nodeferred rt debian,$(eval $(call flavour,-$(f)))
 $(eval $(call flavour))
 
 .PHONY: test-full off
-test-full: kernel
+test-full: kernel systemd
 	@$(H)/stock.sh
 	@$(MAKE) test FULL=1
 	@$(H)/deps.sh full
@@ -130,6 +131,16 @@ bench-full: export FULL = 1
 test-qemu: export FULL = 1
 test-qemu: export T = ^qemu$$
 test-qemu: test
+
+# Its guest is assembled from what is installed.
+.PHONY: systemd test-systemd
+systemd: kernel
+	@$(H)/deps.sh systemd
+	@$(H)/systemd.sh
+
+test-systemd: export FULL = 1
+test-systemd: export T = ^systemd$$
+test-systemd: systemd test
 
 .PHONY: demo-memfd
 demo-memfd: kernel

@@ -56,6 +56,7 @@ needed()
 			/usr/bin/sparse			sparse
 			/usr/bin/shellcheck		shellcheck
 			/usr/bin/mandoc			mandoc
+			/usr/bin/systemd-analyze	systemd
 			/usr/bin/g++			g++
 			/usr/bin/codespell		codespell
 			/usr/bin/clang			clang
@@ -66,6 +67,9 @@ needed()
 			/usr/lib/python3/dist-packages/ply	python3-ply
 			/usr/lib/python3/dist-packages/git	python3-git
 		END
+	fi
+	if [[ $* == *systemd* ]]; then
+		echo '/lib/systemd/systemd systemd'
 	fi
 	if [[ $* == *bench* ]]; then
 		printf '%s\n' '/usr/bin/gnuplot gnuplot-nox' '/usr/bin/file file'

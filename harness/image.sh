@@ -53,24 +53,6 @@ build_samples()
 		LUO_LIBS="$PROGRAMS/agent/lib/libluo.a -ljson-c" all
 }
 
-# What a program of the host loads, which is nothing for a static one.
-add_libraries()
-{
-	local lib
-
-	{ ldd "$1" 2>/dev/null | grep -o '/[^ ]*' || true; } | while read -r lib; do
-		[[ ! -e $ROOT$lib ]] || continue
-		mkdir -p "$ROOT$(dirname "$lib")"
-		cp -L "$lib" "$ROOT$lib"
-	done
-}
-
-add_program()
-{
-	cp -L "$1" "$ROOT$2"
-	add_libraries "$1"
-}
-
 # Executables of directory $1 to $2, without what debuggers want.
 add_built()
 {

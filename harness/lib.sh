@@ -140,3 +140,22 @@ progress()
 		/: warning: / { print "\r    " $0; fflush() }
 		END { if (tty && n) printf "\r%70s\r", ""; if (n) printf "    %d files built\n", n }'
 }
+
+# What a program of the host loads, which is nothing for a static one, to $ROOT.
+add_libraries()
+{
+	local lib
+
+	{ ldd "$1" 2>/dev/null | grep -o '/[^ ]*' || true; } | while read -r lib; do
+		[[ ! -e $ROOT$lib ]] || continue
+		mkdir -p "$ROOT$(dirname "$lib")"
+		cp -L "$lib" "$ROOT$lib"
+	done
+}
+
+# A program $1 of the host, with all it loads, to $2 in $ROOT.
+add_program()
+{
+	cp -L "$1" "$ROOT$2"
+	add_libraries "$1"
+}

@@ -1,0 +1,204 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * An update on a host whose init is systemd, by luod as it is installed: the socket
+ * starts it, systemd makes the reboot and ends everybody but luod, and starts it
+ * again in the next kernel. harness/systemd.sh makes that host.
+ *
+ * There are two clients: this test, which no shutdown stops, and "client" below in
+ * a service like any other, which is stopped when it has been suspended.
+ */
+#include <sys/stat.h>
+
+#include "lu_harness.h"
+#include "../../../liveupdate/lib/luo.h"
+
+#define SIZE		(4 * LU_MIB)
+#define TOKEN		1
+#define SEED_STAYS	7
+#define SEED_STOPPED	8
+
+/* Where others say how far they are; opening it to read waits for them. */
+#define READY		"/run/lu-client"
+#define SLOW		"/run/lu-slow"
+
+#define SYSTEMCTL(...)	lu_run((char *[]){ "systemctl", __VA_ARGS__, NULL })
+#define LUOCTL(...)	lu_run((char *[]){ "luoctl", __VA_ARGS__, NULL })
+
+FIXTURE(systemd)
+{
+	struct luo_agent *agent;
+	int session;
+	int fd;
+};
+
+FIXTURE_SETUP(systemd)
+{
+	if (access("/run/systemd/system", F_OK))
+		SKIP(return, "the init is not systemd");
+	self->session = -1;
+}
+
+FIXTURE_TEARDOWN(systemd)
+{
+}
+
+static int get_session(FIXTURE_DATA(systemd) * self, const char *name, enum luo_origin want)
+{
+	enum luo_origin origin;
+	int err;
+
+	if (!self->agent) {
+		err = luo_agent_connect(&self->agent, NULL);
+		if (err)
+			return err;
+	}
+	self->session = luo_agent_session(self->agent, name, &origin);
+	if (self->session < 0)
+		return self->session;
+	return origin == want ? 0 : -ESTALE;
+}
+
+/* Answer an event: 0, or 1 for the end of an update. */
+static int answer(FIXTURE_DATA(systemd) * self)
+{
+	struct luo_event event;
+	int err = luo_agent_event(self->agent, &event, -1);
+
+	if (err || event.type == LUO_EVENT_CANCEL)
+		return err ?: 1;
+	if (event.type == LUO_EVENT_PREPARE) {
+		err = luo_preserve(self->session, self->fd, TOKEN);
+		/* A second time, after an update that was called off. */
+		if (err && err != -EEXIST)
+			return err;
+	}
+	return luo_agent_ready(self->agent, &event);
+}
+
+/* Until somebody has written to FIFO @path. */
+static int await_writer(const char *path)
+{
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	char c;
+
+	if (fd < 0)
+		return -errno;
+	if (read(fd, &c, 1) != 1) {
+		close(fd);
+		return -EIO;
+	}
+	close(fd);
+	return 0;
+}
+
+static int load_next(void)
+{
+	char cmdline[2048];
+	int err = lu_cmdline(cmdline, sizeof(cmdline), lu_stage() + 1,
+			     "systemd.unit=multi-user.target");
+
+	return err ?: LUOCTL("load", (char *)lu_next_image(), "--initrd=/host/initrd",
+			     "--cmdline", cmdline);
+}
+
+static pid_t start_update(void)
+{
+	pid_t pid;
+
+	fflush(stdout);
+	pid = fork();
+	if (!pid) {
+		execlp("luoctl", "luoctl", "update", NULL);
+		_exit(127);
+	}
+	return pid;
+}
+
+/* Everybody is ready, and systemd has been asked. */
+static int update(FIXTURE_DATA(systemd) * self)
+{
+	int err;
+
+	err = SYSTEMCTL("start", "lu-client.service") ?: await_writer(READY);
+	if (err)
+		return err;
+	return start_update() < 0 ? -errno : answer(self) ?: answer(self);
+}
+
+/* A service does not stop: the update can be cancelled, and the host goes on. */
+static void be_called_off(struct __test_metadata *_metadata, FIXTURE_DATA(systemd) * self)
+{
+	int status;
+
+	ASSERT_EQ(0, SYSTEMCTL("start", "lu-slow.service"));
+	ASSERT_EQ(0, update(self));
+	ASSERT_EQ(0, await_writer(SLOW));
+	EXPECT_EQ(0, LUOCTL("cancel"));
+	EXPECT_EQ(1, answer(self));
+	ASSERT_LT(0, wait(&status));
+	EXPECT_EQ(6, WEXITSTATUS(status));
+	/* No shutdown is in the way of what is started now. */
+	EXPECT_EQ(0, SYSTEMCTL("start", "multi-user.target"));
+	EXPECT_EQ(0, SYSTEMCTL("kill", "--signal=KILL", "lu-slow.service"));
+	EXPECT_EQ(0, lu_check(self->fd, 0, SIZE, SEED_STAYS));
+}
+
+static void before(struct __test_metadata *_metadata, FIXTURE_DATA(systemd) * self)
+{
+	ASSERT_EQ(0, mkfifo(READY, 0600));
+	EXPECT_NE(0, SYSTEMCTL("--quiet", "is-active", "luod.service"));
+	ASSERT_EQ(0, get_session(self, "stays", LUO_NEW));
+	EXPECT_EQ(0, SYSTEMCTL("--quiet", "is-active", "luod.service"));
+	self->fd = lu_memfd("m", SIZE, SEED_STAYS);
+	ASSERT_LE(0, self->fd);
+	ASSERT_EQ(0, load_next());
+	be_called_off(_metadata, self);
+	ASSERT_EQ(KSFT_PASS, _metadata->exit_code);
+	ASSERT_EQ(0, update(self));
+	/* Its last event was that all are to suspend: now systemd ends it. */
+	answer(self);
+	ASSERT_STREQ("", "the reboot did not come");
+}
+
+static void expect_back(struct __test_metadata *_metadata, FIXTURE_DATA(systemd) * self,
+			const char *name, uint64_t seed)
+{
+	ASSERT_EQ(0, get_session(self, name, LUO_FROM_BEFORE));
+	self->fd = luo_retrieve_fd(self->session, TOKEN);
+	ASSERT_LE(0, self->fd);
+	EXPECT_EQ(0, lu_check(self->fd, 0, SIZE, seed));
+	EXPECT_EQ(0, luo_finish(self->session));
+}
+
+static void after(struct __test_metadata *_metadata, FIXTURE_DATA(systemd) * self)
+{
+	EXPECT_EQ(0, SYSTEMCTL("is-system-running", "--wait"));
+	/* It has been started with the others, before anybody asked. */
+	EXPECT_EQ(0, SYSTEMCTL("--quiet", "is-active", "luod.service"));
+	expect_back(_metadata, self, "stays", SEED_STAYS);
+	expect_back(_metadata, self, "stopped", SEED_STOPPED);
+	EXPECT_EQ(0, LUOCTL("status"));
+}
+
+TEST_F_TIMEOUT(systemd, update, LU_TIMEOUT)
+{
+	if (lu_stage() == 1)
+		before(_metadata, self);
+	else
+		after(_metadata, self);
+}
+
+/* What lu-client.service runs: a client until it is told to end. */
+TEST_F_TIMEOUT(systemd, client, LU_TIMEOUT)
+{
+	int ready;
+
+	ASSERT_EQ(0, get_session(self, "stopped", LUO_NEW));
+	self->fd = lu_memfd("m", SIZE, SEED_STOPPED);
+	ASSERT_LE(0, self->fd);
+	ready = open(READY, O_WRONLY | O_CLOEXEC);
+	ASSERT_EQ(1, write(ready, "r", 1));
+	close(ready);
+	while (answer(self) >= 0)
+		;
+}
