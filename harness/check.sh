@@ -340,6 +340,18 @@ check_clang-kernel()
 	verdict 'clang: kernel' "$(complaints "$log")"
 }
 
+# What systemd says about the units, once their program is there. An older one does
+# not know what later ones offer, and says so.
+units()
+{
+	local dir=$WORK/tools-liveupdate
+
+	make -s -C "$TOP/tools/liveupdate" OUTPUT="$dir/" sbindir="$dir/luod" \
+		"$dir"/units/luod.{service,socket} 2>&1 || true
+	{ systemd-analyze verify --man=no "$dir"/units/luod.{service,socket} 2>&1 || true; } |
+		{ grep -v "Unknown key.* 'SurviveFinalKillSignal'" || true; }
+}
+
 # The agent with more warnings than usual, its header in C++, its manual pages.
 check_tools()
 {
@@ -349,6 +361,7 @@ check_tools()
 		CFLAGS='-O2 -Werror -Wshadow' KHDR_INCLUDES="-isystem $TOP/include/uapi" \
 		all check >"$log" 2>&1 || echo "see $log" >>"$log"
 	verdict 'tools/liveupdate' "$(grep -v '^  [A-Z]' "$log" || true)"
+	verdict 'tools/liveupdate/units' "$(units)"
 	verdict 'tools/liveupdate/completion' \
 		"$(shellcheck "$TOP"/tools/liveupdate/completion/* 2>&1 || true)"
 }
