@@ -1,9 +1,13 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# Print which accelerator guests use: kvm or tcg. ACCEL= decides; for auto (the
-# default) a guest is booted with KVM once: /dev/kvm may be there and still hang it.
-# The answer is kept in build/accel.
+# Print which accelerator guests use: kvm or tcg.
+#
+#	accel.sh [nested]	nested: guests that have guests themselves, which
+#				KVM may not offer and TCG does
+#
+# ACCEL= decides; for auto (the default) a guest is booted with KVM once: /dev/kvm
+# may be there and still hang it. The answer is kept in build/accel.
 
 # shellcheck source=lib.sh
 . "$(dirname "$0")/lib.sh"
@@ -23,7 +27,14 @@ works()
 	grep -q '^LU-EXIT 0' "$LOGS/$name.out"
 }
 
-main()
+# Whether guests that run with KVM can have guests themselves.
+kvm_nests()
+{
+	grep -q -s '^[1Y]' /sys/module/kvm_amd/parameters/nested \
+		/sys/module/kvm_intel/parameters/nested
+}
+
+answer()
 {
 	case ${ACCEL:-auto} in
 	kvm | tcg)
@@ -45,4 +56,13 @@ main()
 	cat "$ANSWER"
 }
 
-main
+main()
+{
+	local accel
+
+	accel=$(answer) || exit 1
+	[[ ${1:-} != nested ]] || [[ $accel != kvm ]] || kvm_nests || accel=tcg
+	echo "$accel"
+}
+
+main "$@"

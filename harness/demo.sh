@@ -110,13 +110,6 @@ fail()
 	exit 1
 }
 
-# Whether guests that run with KVM can have guests themselves.
-nested()
-{
-	grep -q -s '^[1Y]' /sys/module/kvm_amd/parameters/nested \
-		/sys/module/kvm_intel/parameters/nested
-}
-
 # Boot a guest for test $1 and show what it does.
 run()
 {
@@ -144,7 +137,7 @@ main()
 	accel=$("$TOP/harness/accel.sh")
 	case $story in
 	vms)
-		[[ $accel != kvm ]] || nested || accel=tcg
+		accel=$("$TOP/harness/accel.sh" nested)
 		step "two VMs on a host that goes from kernel A to kernel B ($accel)"
 		echo
 		run luo_vmm:two_guests

@@ -18,7 +18,8 @@
 #	timeout		seconds until the guest is killed; these kernels: four times
 #	cmdline		added to the kernel command line, also after the kexec
 #	qemu		options added to QEMU's
-#	accel		another one than of the others, as for vm.sh
+#	accel		another one than of the others, as for vm.sh: count, or nested
+#			for a guest that has guests
 #	disk		size of an empty disk for the guest; with one, a reset of the
 #			guest starts the first kernel again instead of ending QEMU
 #	expect		has to be found in the console or in the test's output

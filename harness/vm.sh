@@ -45,7 +45,8 @@ options()
 
 accel_options()
 {
-	case ${accel:-$("$TOP/harness/accel.sh")} in
+	[[ -n $accel && $accel != nested ]] || accel=$("$TOP/harness/accel.sh" "$accel")
+	case $accel in
 	kvm)	echo -accel kvm -cpu host ;;
 	# The guest's time counts its instructions: 1 ns each.
 	count)	echo -accel tcg,thread=single -cpu max -icount shift=0,sleep=off ;;
