@@ -344,9 +344,8 @@ static void new_files(size_t ram_size)
 static void returned_files(void)
 {
 	struct stat st[NR_FILES];
-	int i;
 
-	for (i = 0; i < NR_FILES; i++) {
+	for (int i = 0; i < NR_FILES; i++) {
 		vmm.files[i] = luo_must(luo_retrieve_fd(vmm.session, i), "file of the session");
 		must(fstat(vmm.files[i], &st[i]), "fstat");
 	}
@@ -551,6 +550,7 @@ static void serve(int end)
 static void go_on(void)
 {
 	returned_files();
+	say("has its session back");
 	restore_machine();
 	luo_must(luo_finish(vmm.session), "finish");
 	resume();

@@ -155,6 +155,12 @@ bool lu_vm_said(const struct lu_vm *vm, uint64_t n)
 	return vm->line >= vm->from + n;
 }
 
+/* How often it has walked all of its memory. */
+bool lu_vm_passed(const struct lu_vm *vm, uint64_t n)
+{
+	return vm->pass >= n;
+}
+
 bool lu_vm_suspended(const struct lu_vm *vm, uint64_t n)
 {
 	return vm->suspended >= n;

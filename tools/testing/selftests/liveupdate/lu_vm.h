@@ -32,6 +32,7 @@ void lu_vm_init(struct lu_vm *vm, const char *name, uint64_t words, uint64_t lin
 int lu_vm_listen(struct lu_vm *vms, size_t nr,
 		 bool (*enough)(const struct lu_vm *vm, uint64_t n), uint64_t n);
 bool lu_vm_said(const struct lu_vm *vm, uint64_t n);
+bool lu_vm_passed(const struct lu_vm *vm, uint64_t n);
 bool lu_vm_suspended(const struct lu_vm *vm, uint64_t n);
 bool lu_vm_resumed(const struct lu_vm *vm, uint64_t n);
 

@@ -8,6 +8,7 @@
  */
 #include <signal.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 
 #include "lu_harness.h"
 #include "lu_vm.h"
@@ -16,6 +17,11 @@
 
 #define VMM		"./lu-vmm"
 #define VMS_MAX		2
+#define MIB		16
+#define LARGE_MIB	160
+
+/* Address space for a VMM without the memory of its guest. */
+#define LITTLE		(8 * LU_MIB)
 
 /* Lines for the spectator of make demo. */
 #define DEMO(what, fmt, ...)						\
@@ -42,12 +48,23 @@ static int start_luod(void)
 	return lu_run(argv);
 }
 
-/* Start a VMM whose guest has come to line @line. */
-static int start_vm(struct lu_vm *vm, const char *name, uint64_t line)
+static void exec_vmm(const char *name, unsigned int mib, rlim_t space)
+{
+	struct rlimit limit = { space, space };
+	char size[16];
+
+	snprintf(size, sizeof(size), "%u", mib);
+	if (!setrlimit(RLIMIT_AS, &limit))
+		execl(VMM, VMM, "-m", size, name, LU_VM_IMAGE, NULL);
+	_exit(127);
+}
+
+static int start_vm_with(struct lu_vm *vm, const char *name, uint64_t line, unsigned int mib,
+			 rlim_t space)
 {
 	int out[2];
 
-	lu_vm_init(vm, name, (16 * LU_MIB - LU_GUEST_RAM) / 8, line);
+	lu_vm_init(vm, name, (mib * LU_MIB - LU_GUEST_RAM) / 8, line);
 	if (pipe2(out, O_CLOEXEC))
 		return -errno;
 	fflush(stdout);
@@ -56,12 +73,31 @@ static int start_vm(struct lu_vm *vm, const char *name, uint64_t line)
 		return -errno;
 	if (!vm->pid) {
 		dup2(out[1], STDOUT_FILENO);
-		execl(VMM, VMM, "-m", "16", name, LU_VM_IMAGE, NULL);
-		_exit(127);
+		exec_vmm(name, mib, space);
 	}
 	close(out[1]);
 	vm->out = out[0];
 	return 0;
+}
+
+/* Start a VMM whose guest has come to line @line. */
+static int start_vm(struct lu_vm *vm, const char *name, uint64_t line)
+{
+	return start_vm_with(vm, name, line, MIB, RLIM_INFINITY);
+}
+
+/* The wait status of a VMM that has ended, or is killed here. */
+static int end_of(struct lu_vm *vm, int sig)
+{
+	int status;
+
+	if (sig && kill(vm->pid, sig))
+		return -errno;
+	if (waitpid(vm->pid, &status, 0) != vm->pid)
+		return -errno;
+	vm->pid = 0;
+	close(vm->out);
+	return status;
 }
 
 FIXTURE_SETUP(vmm)
@@ -219,4 +255,88 @@ TEST_F_TIMEOUT(vmm, two_guests, LU_TIMEOUT)
 	for (i = 0; i < VMS_MAX; i++)
 		DEMO(names[i], "lines 1 to %ju, none missing, none twice, each sum right",
 		     (uintmax_t)vms[i].line);
+}
+
+/* The guest walks all of its memory once more than before the update. */
+TEST_F_TIMEOUT(vmm, large_guest, LU_TIMEOUT)
+{
+	struct lu_vm *vm = &self->vms[0];
+	struct luo_event event;
+
+	ASSERT_EQ(0, start_vm_with(vm, "large", self->lines[0], LARGE_MIB, RLIM_INFINITY));
+	if (self->stage == 1) {
+		ASSERT_EQ(0, lu_vm_listen(vm, 1, lu_vm_passed, 1));
+		ASSERT_EQ(0, load_next(2));
+		ASSERT_EQ(0, get_ready(self, &event, 1));
+		EXPECT_EQ(0, vm->wrong);
+		ASSERT_EQ(KSFT_PASS, _metadata->exit_code);
+		ASSERT_EQ(0, jump(self, &event));
+	}
+	ASSERT_EQ(0, lu_vm_listen(vm, 1, lu_vm_passed, vm->pass + 1));
+	EXPECT_EQ(0, vm->wrong);
+}
+
+/* A VMM that is killed and started again is the VMM of a new guest. */
+static void kill_and_begin_anew(struct __test_metadata *_metadata, struct lu_vm *vm,
+				const char *name)
+{
+	ASSERT_EQ(SIGKILL, end_of(vm, SIGKILL));
+	ASSERT_EQ(0, start_vm(vm, name, 0));
+	ASSERT_EQ(0, lu_vm_listen(vm, 1, lu_vm_said, 1));
+	EXPECT_EQ(0, vm->wrong);
+}
+
+/*
+ * VMMs are killed while their guests run, which ends those; when the guest is
+ * suspended, which does not matter any more; and in the next kernel while it takes
+ * its guest back, which another one can do then.
+ */
+TEST_F_TIMEOUT(vmm, killed, LU_TIMEOUT)
+{
+	struct lu_vm *red = &self->vms[0], *blue = &self->vms[1];
+	struct luo_event event;
+
+	if (self->stage == 1) {
+		ASSERT_EQ(0, start_vm(red, "red", 0));
+		ASSERT_EQ(0, start_vm(blue, "blue", 0));
+		ASSERT_EQ(0, lu_vm_listen(self->vms, VMS_MAX, lu_vm_said, 1));
+		kill_and_begin_anew(_metadata, blue, "blue");
+		ASSERT_EQ(0, load_next(2));
+		ASSERT_EQ(0, get_ready(self, &event, VMS_MAX));
+		EXPECT_EQ(0, red->wrong + blue->wrong);
+		ASSERT_EQ(SIGKILL, end_of(red, SIGKILL));
+		ASSERT_EQ(KSFT_PASS, _metadata->exit_code);
+		ASSERT_EQ(0, jump(self, &event));
+	}
+	ASSERT_EQ(0, start_vm_with(blue, "blue", self->lines[1], MIB, LITTLE));
+	ASSERT_EQ(1, WEXITSTATUS(end_of(blue, 0)));
+	ASSERT_EQ(0, start_vm(red, "red", self->lines[0]));
+	ASSERT_EQ(0, start_vm(blue, "blue", self->lines[1]));
+	ASSERT_EQ(0, lu_vm_listen(self->vms, VMS_MAX, lu_vm_resumed, 1));
+	ASSERT_EQ(0, lu_vm_listen(self->vms, VMS_MAX, lu_vm_said, 2));
+	EXPECT_EQ(0, red->wrong + blue->wrong);
+	kill_and_begin_anew(_metadata, red, "red");
+}
+
+/* A VMM does not come back in the second kernel: in the third one it still can. */
+TEST_F_TIMEOUT(vmm, comes_back_later, LU_TIMEOUT)
+{
+	struct lu_vm *red = &self->vms[0], *blue = &self->vms[1];
+	size_t nr = self->stage == 2 ? 1 : VMS_MAX;
+	uint64_t line = self->lines[1];
+	struct luo_event event;
+
+	ASSERT_EQ(0, start_vm(red, "red", self->lines[0]));
+	if (nr == VMS_MAX)
+		ASSERT_EQ(0, start_vm(blue, "blue", line));
+	if (self->stage > 1)
+		ASSERT_EQ(0, lu_vm_listen(self->vms, nr, lu_vm_resumed, 1));
+	ASSERT_EQ(0, lu_vm_listen(self->vms, nr, lu_vm_said, 2));
+	EXPECT_EQ(0, red->wrong + blue->wrong);
+	if (self->stage == 3)
+		return;
+	ASSERT_EQ(0, load_next(self->stage + 1));
+	ASSERT_EQ(0, get_ready(self, &event, nr));
+	ASSERT_EQ(KSFT_PASS, _metadata->exit_code);
+	ASSERT_EQ(0, jump(self, &event));
 }
