@@ -3,6 +3,7 @@
  * libluo: descriptors over Unix sockets.
  */
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -86,6 +87,22 @@ ssize_t luo_socket_recv(int socket, void *data, size_t len, int fds[LUO_FDS_MAX]
 	return n;
 }
 
+/* How the kernel calls the files of sessions, before their names. */
+#define SESSION_LINK	"anon_inode:[luo_session]"
+
+int luo_socket_session(int fd)
+{
+	char path[32], link[sizeof(SESSION_LINK)];
+	ssize_t n;
+
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+	n = readlink(path, link, sizeof(link));
+	if (n < 0)
+		return -errno;
+	return n >= sizeof(SESSION_LINK) - 1 &&
+	       !memcmp(link, SESSION_LINK, sizeof(SESSION_LINK) - 1) ? 0 : -ENOTTY;
+}
+
 /* The message is the name, so that a packet is never empty. */
 int luo_send(int socket, int session)
 {
@@ -105,7 +122,8 @@ static int check_received(int session, const char *sent, char *name)
 {
 	char real[LUO_NAME_SIZE];
 
-	if (luo_name(session, real) || memcmp(sent, real, strlen(real) + 1))
+	if (luo_socket_session(session) == -ENOTTY || luo_name(session, real) ||
+	    memcmp(sent, real, strlen(real) + 1))
 		return -EBADMSG;
 	if (name)
 		memcpy(name, real, sizeof(real));

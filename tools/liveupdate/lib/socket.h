@@ -22,4 +22,10 @@ ssize_t luo_socket_send(int socket, const void *data, size_t len, const int *fds
 ssize_t luo_socket_recv(int socket, void *data, size_t len, int fds[LUO_FDS_MAX],
 			unsigned int *nr_fds, int flags);
 
+/*
+ * Whether a descriptor is a session: 0, -ENOTTY, or why nobody knows. It does not
+ * ask the file itself: a file of FUSE, for one, would wait for its server.
+ */
+int luo_socket_session(int fd);
+
 #endif /* LUO_SOCKET_H */

@@ -18,22 +18,23 @@
 static const struct {
 	bool admin;
 	bool device;
+	unsigned int fds;
 	int (*run)(struct call *call);
 } table[NR_OPS] = {
-	[OP_HELLO] = { false, false, call_hello },
-	[OP_SESSION] = { false, true, call_session },
-	[OP_ATTACH] = { false, false, call_attach },
-	[OP_READY] = { false, false, call_ready },
-	[OP_REFUSE] = { false, false, call_refuse },
-	[OP_FINISH] = { false, true, call_finish },
-	[OP_SESSIONS] = { false, true, call_sessions },
-	[OP_SHOW] = { false, true, call_show },
-	[OP_STATUS] = { false, false, call_status },
-	[OP_WATCH] = { false, false, call_watch },
-	[OP_LOAD] = { true, true, call_load },
-	[OP_CHECK] = { true, true, call_check },
-	[OP_UPDATE] = { true, true, call_update },
-	[OP_CANCEL] = { true, false, call_cancel },
+	[OP_HELLO] = { false, false, 0, call_hello },
+	[OP_SESSION] = { false, true, 0, call_session },
+	[OP_ATTACH] = { false, false, 1, call_attach },
+	[OP_READY] = { false, false, 0, call_ready },
+	[OP_REFUSE] = { false, false, 0, call_refuse },
+	[OP_FINISH] = { false, true, 0, call_finish },
+	[OP_SESSIONS] = { false, true, 0, call_sessions },
+	[OP_SHOW] = { false, true, 0, call_show },
+	[OP_STATUS] = { false, false, 0, call_status },
+	[OP_WATCH] = { false, false, 0, call_watch },
+	[OP_LOAD] = { true, true, 2, call_load },
+	[OP_CHECK] = { true, true, 2, call_check },
+	[OP_UPDATE] = { true, true, 0, call_update },
+	[OP_CANCEL] = { true, false, 0, call_cancel },
 };
 
 /* Those that wait for the device. */
@@ -56,6 +57,11 @@ int call_fail_admin(struct call *call)
 
 static void call_free(struct call *call)
 {
+	int i;
+
+	for (i = 0; i < CALL_FDS; i++)
+		if (call->fds[i] >= 0)
+			close(call->fds[i]);
 	json_object_put(call->reply);
 	request_free(&call->req);
 	free(call);
@@ -122,6 +128,15 @@ static void wait_for_device(struct call *call)
 	turn_take(&call->turn);
 }
 
+/* Now: they do not stay with the connection while the request waits. */
+static void take_fds(struct call *call)
+{
+	unsigned int i;
+
+	for (i = 0; i < CALL_FDS; i++)
+		call->fds[i] = i < table[call->req.op].fds ? conn_take_fd(call->conn) : -ENOMSG;
+}
+
 /**
  * call_start - do what a client asks for, now or when it can be done
  * @conn: the client, which gets an answer
@@ -140,6 +155,7 @@ void call_start(struct conn *conn, struct request *req)
 	call->req = *req;
 	call->fd = -1;
 	call->reply = json_object_new_object();
+	take_fds(call);
 	if (table[req->op].admin && !conn->admin)
 		finish(call, call_fail_admin(call));
 	else if (table[req->op].device)

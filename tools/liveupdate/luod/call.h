@@ -12,6 +12,9 @@
 struct conn;
 struct json_object;
 
+/* Most descriptors that a request takes: an image and its initramfs. */
+#define CALL_FDS	2
+
 /**
  * struct call - a request under way
  * @conn: the client
@@ -19,6 +22,8 @@ struct json_object;
  * @device: /dev/liveupdate, for requests that need it
  * @reply: gets the fields of the answer
  * @fd: a descriptor for the client, which is not closed; -1
+ * @fds: what came with the request, as of conn_take_fd(): closed at the end, so
+ *       whoever keeps one puts a -1 here
  * @message: what went wrong, for people; empty for the words of the errno
  */
 struct call {
@@ -29,6 +34,7 @@ struct call {
 	int device;
 	struct json_object *reply;
 	int fd;
+	int fds[CALL_FDS];
 	char message[240];
 
 	TAILQ_ENTRY(call) link;

@@ -13,6 +13,7 @@
 #include "json.h"
 #include "luod.h"
 #include "sessions.h"
+#include "socket.h"
 #include "update.h"
 
 /* Nobody comes in while the others get ready: it would not be asked. */
@@ -97,7 +98,7 @@ static int attach(struct call *call, int fd)
 	uid_t uid;
 	int err;
 
-	if (luo_name(fd, kernel))
+	if (luo_socket_session(fd) || luo_name(fd, kernel))
 		return call_fail(call, -EINVAL, "this is not a session");
 	if (!name_from_kernel(kernel, &uid, name) || uid != call->conn->uid)
 		return call_fail(call, -EINVAL, "this session is not from luod for uid %u",
@@ -113,13 +114,15 @@ static int attach(struct call *call, int fd)
 /* A session that luod handed out, and does not know since it was started again. */
 int call_attach(struct call *call)
 {
-	int fd = conn_take_fd(call->conn), err;
+	int err;
 
-	if (fd < 0)
+	if (call->fds[0] == -EBADF)
+		return call_fail(call, -EINVAL, "this is not a session");
+	if (call->fds[0] < 0)
 		return call_fail(call, -EINVAL, "there is no descriptor with it");
-	err = attach(call, fd);
-	if (err)
-		close(fd);
+	err = attach(call, call->fds[0]);
+	if (!err)
+		call->fds[0] = -1;
 	return err;
 }
 

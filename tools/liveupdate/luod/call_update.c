@@ -77,52 +77,38 @@ int call_watch(struct call *call)
 }
 
 /* The kernel and, if there is a second descriptor, its initramfs. */
-static int take_image(struct call *call, int *kernel, int *initrd)
+static int check_image(struct call *call)
 {
-	*initrd = -1;
-	*kernel = conn_take_fd(call->conn);
-	if (*kernel < 0)
+	if (call->fds[0] < 0)
 		return call_fail(call, -EINVAL, "there is no descriptor with it");
-	*initrd = conn_take_fd(call->conn);
-	if (*initrd < 0)
-		*initrd = -1;
+	if (update_running())
+		return call_fail(call, -EBUSY, "an update is running");
 	return 0;
 }
 
 int call_load(struct call *call)
 {
-	int kernel, initrd, err;
+	int err = check_image(call);
 
-	err = take_image(call, &kernel, &initrd);
 	if (err)
 		return err;
-	if (update_running()) {
-		close(kernel);
-		if (initrd >= 0)
-			close(initrd);
-		return call_fail(call, -EBUSY, "an update is running");
-	}
 	journal_make(call->device);
-	err = image_load(kernel, initrd, call->req.cmdline);
-	return err ? call_fail(call, err, "%s", image_explain(err)) : 0;
+	err = image_load(call->fds[0], call->fds[1], call->req.cmdline);
+	if (err)
+		return call_fail(call, err, "%s", image_explain(err));
+	call->fds[0] = -1;
+	call->fds[1] = -1;
+	return 0;
 }
 
 int call_check(struct call *call)
 {
-	int kernel, initrd, err;
+	int err = check_image(call);
 
-	err = take_image(call, &kernel, &initrd);
 	if (err)
 		return err;
-	err = update_running() ? -EBUSY : 0;
-	if (err) {
-		close(kernel);
-		if (initrd >= 0)
-			close(initrd);
-		return call_fail(call, err, "an update is running");
-	}
 	journal_make(call->device);
-	err = image_check(kernel, initrd, call->req.cmdline);
+	err = image_check(call->fds[0], call->fds[1], call->req.cmdline);
 	return err ? call_fail(call, err, "%s", image_explain(err)) : 0;
 }
 

@@ -10,12 +10,12 @@
 #include <unistd.h>
 
 #include "conn.h"
+#include "gate.h"
 #include "log.h"
 #include "luod.h"
 #include "request.h"
 #include "socket.h"
 
-#define CHUNK		4096
 #define FORMAT		(JSON_C_TO_STRING_PLAIN | JSON_C_TO_STRING_NOSLASHESCAPE)
 
 /* What a client may leave unread and still get one more line, however long. */
@@ -53,7 +53,15 @@ static void free_event(struct event *event)
 static void drop_fds(struct conn *conn)
 {
 	while (conn->nr_fds)
-		close(conn->fds[--conn->nr_fds]);
+		if (conn->fds[--conn->nr_fds] >= 0)
+			close(conn->fds[conn->nr_fds]);
+}
+
+static void leave_gate(struct conn *conn)
+{
+	if (conn->gate)
+		gate_cancel(conn->gate);
+	conn->gate = NULL;
 }
 
 static void conn_free(struct conn *conn)
@@ -61,6 +69,7 @@ static void conn_free(struct conn *conn)
 	while (!TAILQ_EMPTY(&conn->out))
 		out_free(conn, TAILQ_FIRST(&conn->out));
 	drop_fds(conn);
+	leave_gate(conn);
 	free_event(conn->readable);
 	free_event(conn->writable);
 	free_event(conn->stalled);
@@ -68,7 +77,7 @@ static void conn_free(struct conn *conn)
 	free_event(conn->deadline);
 	if (conn->in)
 		evbuffer_free(conn->in);
-	close(conn->fd);
+	gate_close(conn->fd);
 	free(conn);
 }
 
@@ -87,6 +96,7 @@ static void conn_kill(struct conn *conn)
 	if (conn->dead)
 		return;
 	conn->dead = true;
+	leave_gate(conn);
 	event_del(conn->readable);
 	event_del(conn->writable);
 	event_del(conn->stalled);
@@ -103,6 +113,7 @@ static void conn_end(struct conn *conn)
 		return;
 	}
 	conn->ending = true;
+	leave_gate(conn);
 	event_del(conn->readable);
 	event_add(conn->stalled, &t);
 }
@@ -229,7 +240,8 @@ struct json_object *conn_error(int err, const char *message)
  * conn_take_fd - the next descriptor that the client sent along
  * @conn: the client
  *
- * Return: the descriptor, which is the caller's; -ENOMSG if there is none.
+ * Return: the descriptor, which is the caller's; -%EBADF if it was a stranger's
+ * file and is none of luod's business, -%ENOMSG if there is none.
  */
 int conn_take_fd(struct conn *conn)
 {
@@ -292,41 +304,107 @@ static void on_lines(struct conn *conn)
 		event_add(conn->stalled, &t);
 }
 
-static int keep_fds(struct conn *conn, const int *fds, unsigned int nr)
+static int keep_fds(struct conn *conn, const struct gate_result *result)
 {
-	int err = conn->nr_fds + nr > CONN_FDS ? -E2BIG : 0;
+	unsigned int i;
 
-	while (nr--) {
-		if (err)
-			close(*fds++);
-		else
-			conn->fds[conn->nr_fds++] = *fds++;
+	if (result->nr_fds > LUO_FDS_MAX || conn->nr_fds + result->nr_fds > CONN_FDS)
+		return -E2BIG;
+	for (i = 0; i < result->nr_fds; i++)
+		conn->fds[conn->nr_fds++] = result->fds[i];
+	return 0;
+}
+
+static void refuse(struct conn *conn, int err, const char *why)
+{
+	conn_send(conn, conn_error(err, why), -1);
+	conn_end(conn);
+}
+
+static void take_bytes(struct conn *conn, const char *bytes, size_t len)
+{
+	if (evbuffer_add(conn->in, bytes, len))
+		refuse(conn, -ENOMEM, "no memory");
+	else
+		on_lines(conn);
+}
+
+static void on_received(const struct gate_result *result, void *arg)
+{
+	struct conn *conn = arg;
+	unsigned int i;
+
+	conn->gate = NULL;
+	if (!result->len) {
+		refuse(conn, -ENOMEM, "no memory for these descriptors");
+		return;
 	}
-	return err;
+	if (keep_fds(conn, result)) {
+		for (i = 0; i < LUO_FDS_MAX; i++)
+			if (result->fds[i] >= 0)
+				close(result->fds[i]);
+		refuse(conn, -E2BIG, "more descriptors than any request takes");
+		return;
+	}
+	event_add(conn->readable, NULL);
+	take_bytes(conn, result->text, result->len);
+}
+
+static void receive_fds(struct conn *conn)
+{
+	struct timeval t = to_timeval(options.stall_ms);
+	int err = gate_receive(&conn->gate, conn->fd, conn->uid, conn->admin, on_received,
+			       conn);
+
+	if (err) {
+		conn->gate = NULL;
+		refuse(conn, err, err == -EDQUOT ?
+		       "descriptors that cannot be closed: no more of them" :
+		       "no memory for these descriptors");
+		return;
+	}
+	event_del(conn->readable);
+	if (!evtimer_pending(conn->stalled, NULL))
+		event_add(conn->stalled, &t);
+}
+
+/*
+ * Look first: a descriptor in a message would come in even if it is not asked for.
+ *
+ * Return: the bytes there are; @fds says whether descriptors come with them.
+ */
+static ssize_t peek(struct conn *conn, char *buf, size_t len, bool *fds)
+{
+	struct iovec iov = { .iov_base = buf, .iov_len = len };
+	struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1 };
+	ssize_t n = recvmsg(conn->fd, &msg, MSG_PEEK | MSG_DONTWAIT);
+
+	*fds = msg.msg_flags & MSG_CTRUNC;
+	return n < 0 ? -errno : n;
 }
 
 static void on_readable(evutil_socket_t fd, short what, void *arg)
 {
 	struct conn *conn = arg;
-	int fds[LUO_FDS_MAX];
-	unsigned int nr_fds;
-	char buf[CHUNK];
+	char buf[GATE_BYTES];
+	bool fds;
 	ssize_t n;
 
-	n = luo_socket_recv(fd, buf, sizeof(buf), fds, &nr_fds, MSG_DONTWAIT);
-	if (n == -EAGAIN)
+	n = peek(conn, buf, sizeof(buf), &fds);
+	if (n == -EAGAIN || n == -EINTR)
 		return;
-	if (n > 0 && !keep_fds(conn, fds, nr_fds) && !evbuffer_add(conn->in, buf, n)) {
-		on_lines(conn);
+	if (n > 0 && fds) {
+		receive_fds(conn);
 		return;
 	}
-	if (n <= 0 && n != -EBADMSG) {
-		/* Gone: but what it asked for last may have come with its end. */
+	/* What was seen, and no more: behind it there may be a descriptor by now. */
+	if (n > 0)
+		n = recv(fd, buf, n, MSG_DONTWAIT);
+	/* Gone: but what it asked for last may have come with its end. */
+	if (n <= 0)
 		conn_kill(conn);
-		return;
-	}
-	conn_send(conn, conn_error(-E2BIG, "more descriptors than any request takes"), -1);
-	conn_end(conn);
+	else
+		take_bytes(conn, buf, n);
 }
 
 static void on_stalled(evutil_socket_t fd, short what, void *arg)
@@ -388,12 +466,14 @@ int conn_add(int fd, bool admin, const struct conn_hooks *table)
 	int err;
 
 	if (!conn) {
-		close(fd);
+		gate_close(fd);
 		return -ENOMEM;
 	}
 	hooks = table;
 	conn->fd = fd;
 	TAILQ_INIT(&conn->out);
+	/* A byte out of band is a byte: it cannot be peeked at otherwise. */
+	setsockopt(fd, SOL_SOCKET, SO_OOBINLINE, &(int) { 1 }, sizeof(int));
 	err = get_peer(conn);
 	conn->admin = admin || !conn->uid;
 	if (!err && count_of(conn->uid) >= options.conns_per_user)

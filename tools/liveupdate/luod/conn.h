@@ -12,6 +12,7 @@
 
 struct event;
 struct evbuffer;
+struct gate;
 struct json_object;
 struct request;
 
@@ -61,6 +62,7 @@ struct conn {
 	struct event *stalled;
 	struct event *reap;
 	struct evbuffer *in;
+	struct gate *gate;
 	int fds[CONN_FDS];
 	unsigned int nr_fds;
 	size_t out_bytes;

@@ -47,8 +47,8 @@ static void forget(void)
 
 /**
  * image_load - load the next kernel
- * @kernel: its image; luod's from now on
- * @initrd: its initramfs, likewise; -1 for none
+ * @kernel: its image; luod's from now on, unless this fails
+ * @initrd: its initramfs, likewise; negative for none
  * @cmdline: its command line
  *
  * Return: 0 or why not; what was loaded before is still loaded then.
@@ -60,9 +60,6 @@ int image_load(int kernel, int initrd, const char *cmdline)
 
 	if (err) {
 		free(copy);
-		close(kernel);
-		if (initrd >= 0)
-			close(initrd);
 		return err;
 	}
 	forget();
@@ -90,7 +87,7 @@ bool image_loaded(void)
 
 /**
  * image_check - ask the kernel whether an image could be loaded
- * @kernel: as for image_load()
+ * @kernel: as for image_load(); the caller's, whatever happens
  * @initrd: likewise
  * @cmdline: likewise
  *
@@ -108,9 +105,6 @@ int image_check(int kernel, int initrd, const char *cmdline)
 		unload();
 	else if (!err)
 		err = file_load(image.kernel, image.initrd, image.cmdline);
-	close(kernel);
-	if (initrd >= 0)
-		close(initrd);
 	return err;
 }
 

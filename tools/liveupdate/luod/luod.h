@@ -5,7 +5,7 @@
  *	main.c, server.c			start, listen
  *	call.c, call_*.c			requests, one function each
  *	update.c, after.c			before the kexec, after it
- *	conn.c, jump.c				lines in and out; the way out
+ *	conn.c, gate.c, jump.c			lines in and out, descriptors in; the way out
  *	sessions.c, journal.c, image.c, turn.c	what luod has
  *	request.c, names.c, log.c, notify.c	leaves
  */

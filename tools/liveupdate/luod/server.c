@@ -16,6 +16,7 @@
 #include "after.h"
 #include "call.h"
 #include "conn.h"
+#include "gate.h"
 #include "log.h"
 #include "luod.h"
 #include "server.h"
@@ -68,7 +69,7 @@ static void on_incoming(evutil_socket_t fd, short what, void *arg)
 	}
 	err = getsockopt(conn, SOL_SOCKET, SO_PEERCRED, &peer, &len) ? -errno : 0;
 	if (err)
-		close(conn);
+		gate_close(conn);
 	else
 		err = conn_add(conn, peer.uid == socket_owner(), &hooks);
 	if (err)

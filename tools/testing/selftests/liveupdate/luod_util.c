@@ -169,18 +169,48 @@ int luod_fds(pid_t pid)
 	return n;
 }
 
-bool luod_await_fds(pid_t pid, int want)
+/* How many children luod has, those that have ended and nobody asked for, too. */
+int luod_children(pid_t pid)
+{
+	char path[64], line[4096];
+	int n = 0, fd;
+	ssize_t len;
+	char *s;
+
+	snprintf(path, sizeof(path), "/proc/%d/task/%d/children", pid, pid);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	len = read(fd, line, sizeof(line) - 1);
+	if (fd < 0 || len < 0)
+		return -errno;
+	close(fd);
+	line[len] = 0;
+	for (s = line; *s; s++)
+		n += *s == ' ';
+	return n;
+}
+
+static bool await_number(pid_t pid, int (*number)(pid_t pid), const char *what, int want)
 {
 	int i, n = -1;
 
 	for (i = 0; i < LUOD_PATIENCE_MS / 10; i++) {
-		n = luod_fds(pid);
+		n = number(pid);
 		if (n == want)
 			return true;
 		short_rest();
 	}
-	fprintf(stderr, "# luod has %d descriptors, not %d\n", n, want);
+	fprintf(stderr, "# luod has %d %s, not %d\n", n, what, want);
 	return false;
+}
+
+bool luod_await_fds(pid_t pid, int want)
+{
+	return await_number(pid, luod_fds, "descriptors", want);
+}
+
+bool luod_await_children(pid_t pid, int want)
+{
+	return await_number(pid, luod_children, "children", want);
 }
 
 /* As a user: the kernel tells luod who that is. */
@@ -286,7 +316,7 @@ static int answer_of(struct luod_client *client)
 {
 	static const int known[] = {
 		EPERM, ENOENT, EAGAIN, ENOMEM, EBUSY, EEXIST, EINVAL, ENOEXEC, ESTALE, EDQUOT,
-		EBADMSG, EMSGSIZE, ETIMEDOUT, ECANCELED, EOPNOTSUPP, E2BIG, EBADF,
+		EBADMSG, EMSGSIZE, ETIMEDOUT, ECANCELED, EOPNOTSUPP, E2BIG, EBADF, ENOTCONN,
 	};
 	char want[64];
 	size_t i;

@@ -28,6 +28,8 @@ int luod_run(char *const argv[]);
 bool luod_said(const char *what);
 int luod_fds(pid_t pid);
 bool luod_await_fds(pid_t pid, int want);
+int luod_children(pid_t pid);
+bool luod_await_children(pid_t pid, int want);
 
 /**
  * struct luod_client - a connection

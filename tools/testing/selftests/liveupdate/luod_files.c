@@ -1,0 +1,484 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * The agent and the descriptors that come to it: files of somebody who does not
+ * answer, and images that have to wait.
+ */
+#include <endian.h>
+#include <pthread.h>
+#include <signal.h>
+#include <sys/mount.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+
+#include "lu_harness.h"
+#include "luod_util.h"
+
+#define ALICE	1000
+#define BOB	1001
+
+#define HELLO	"{\"op\":\"hello\"}\n"
+#define ATTACH	"{\"op\":\"attach\"}\n"
+
+/* Connections of a user, and so descriptors of a user that cannot be closed. */
+#define MOST	6
+
+#define DIR	"/tmp/slow"
+
+/* Of 9P2000.L: requests; each has its answer one above. */
+enum {
+	GETATTR = 24,
+	LOPEN = 12,
+	ERROR = 6,
+	VERSION = 100,
+	ATTACH_ROOT = 104,
+	FLUSH = 108,
+	WALK = 110,
+	CLUNK = 120,
+};
+
+#define DIRECTORY	0x80
+#define VERSION_NAME	"9P2000.L"
+#define MSIZE		8192
+#define HEAD		7
+#define FIDS		64
+
+/*
+ * A filesystem with one file, by a server that can leave the end of a file without
+ * an answer: whoever closes the last descriptor of it waits.
+ */
+static struct {
+	int socket;
+	pthread_t thread;
+	pthread_mutex_t lock;
+	pthread_cond_t held;
+	bool hold;
+	unsigned int nr_held;
+	bool is_file[FIDS];
+	bool is_open[FIDS];
+} server = {
+	.lock = PTHREAD_MUTEX_INITIALIZER,
+	.held = PTHREAD_COND_INITIALIZER,
+};
+
+/* A message: size, type, tag, and what belongs to the type. */
+struct message {
+	size_t len;
+	unsigned char buf[MSIZE];
+};
+
+static void put(struct message *m, uint64_t value, size_t bytes)
+{
+	uint64_t le = htole64(value);
+
+	memcpy(m->buf + m->len, &le, bytes);
+	m->len += bytes;
+}
+
+static uint64_t get(const struct message *m, size_t at, size_t bytes)
+{
+	uint64_t le = 0;
+
+	memcpy(&le, m->buf + at, bytes);
+	return le64toh(le);
+}
+
+static void put_qid(struct message *m, bool file)
+{
+	put(m, file ? 0 : DIRECTORY, 1);
+	put(m, 0, 4);
+	put(m, file ? 2 : 1, 8);
+}
+
+static void put_attr(struct message *m, bool file)
+{
+	int i;
+
+	put(m, 0x7ff, 8);
+	put_qid(m, file);
+	put(m, file ? S_IFREG | 0666 : S_IFDIR | 0755, 4);
+	put(m, 0, 8);			/* owner, group */
+	put(m, 1, 8);
+	put(m, 0, 8);
+	put(m, file ? 4096 : 0, 8);
+	put(m, 4096, 8);
+	put(m, 8, 8);
+	for (i = 0; i < 10; i++)	/* times, generation, version */
+		put(m, 0, 8);
+}
+
+static void walk(struct message *m, const struct message *in)
+{
+	unsigned int from = get(in, HEAD, 4) % FIDS, to = get(in, HEAD + 4, 4) % FIDS;
+	unsigned int names = get(in, HEAD + 8, 2);
+
+	server.is_file[to] = names || server.is_file[from];
+	server.is_open[to] = false;
+	put(m, names, 2);
+	if (names)
+		put_qid(m, true);
+}
+
+static void answer(const struct message *in)
+{
+	unsigned int type = in->buf[4], fid = get(in, HEAD, 4) % FIDS;
+	struct message m = { .len = 4 };
+	uint32_t size;
+
+	put(&m, type + 1, 1);
+	put(&m, get(in, 5, 2), 2);
+	switch (type) {
+	case VERSION:
+		put(&m, MSIZE, 4);
+		put(&m, strlen(VERSION_NAME), 2);
+		memcpy(m.buf + m.len, VERSION_NAME, strlen(VERSION_NAME));
+		m.len += strlen(VERSION_NAME);
+		break;
+	case ATTACH_ROOT:
+		server.is_file[fid] = false;
+		put_qid(&m, false);
+		break;
+	case WALK:
+		walk(&m, in);
+		break;
+	case GETATTR:
+		put_attr(&m, server.is_file[fid]);
+		break;
+	case LOPEN:
+		server.is_open[fid] = true;
+		put_qid(&m, server.is_file[fid]);
+		put(&m, 0, 4);
+		break;
+	case CLUNK:
+	case FLUSH:
+		break;
+	default:
+		m.buf[4] = ERROR + 1;
+		put(&m, EOPNOTSUPP, 4);
+	}
+	size = htole32(m.len);
+	memcpy(m.buf, &size, sizeof(size));
+	send(server.socket, m.buf, m.len, MSG_NOSIGNAL);
+}
+
+static bool is_held(const struct message *in)
+{
+	bool hold;
+
+	pthread_mutex_lock(&server.lock);
+	hold = server.hold && in->buf[4] == CLUNK && server.is_open[get(in, HEAD, 4) % FIDS];
+	if (hold) {
+		server.nr_held++;
+		pthread_cond_broadcast(&server.held);
+	}
+	pthread_mutex_unlock(&server.lock);
+	return hold;
+}
+
+static bool receive(struct message *in)
+{
+	if (recv(server.socket, in->buf, 4, MSG_WAITALL) != 4)
+		return false;
+	in->len = get(in, 0, 4);
+	return in->len >= HEAD && in->len <= MSIZE &&
+	       recv(server.socket, in->buf + 4, in->len - 4, MSG_WAITALL) == in->len - 4;
+}
+
+static void *server_main(void *arg)
+{
+	struct message in;
+
+	while (receive(&in))
+		if (!is_held(&in))
+			answer(&in);
+	return NULL;
+}
+
+static int server_start(void)
+{
+	char options[128];
+	int err, pair[2];
+
+	err = lu_load_module("net/9p/9pnet_fd", "");
+	if (err && err != -EEXIST)
+		return err;
+	mkdir(DIR, 0755);
+	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair))
+		return -errno;
+	server.socket = pair[0];
+	server.hold = false;
+	server.nr_held = 0;
+	err = -pthread_create(&server.thread, NULL, server_main, NULL);
+	snprintf(options, sizeof(options),
+		 "trans=fd,rfdno=%d,wfdno=%d,version=9p2000.L,access=any", pair[1], pair[1]);
+	if (!err && mount("slow", DIR, "9p", 0, options))
+		err = -errno;
+	close(pair[1]);
+	return err;
+}
+
+/* Without a server, nobody waits for it any more. */
+static void server_stop(void)
+{
+	shutdown(server.socket, SHUT_RDWR);
+	pthread_join(server.thread, NULL);
+	umount2(DIR, MNT_DETACH);
+	close(server.socket);
+}
+
+static void server_hold(bool hold)
+{
+	pthread_mutex_lock(&server.lock);
+	server.hold = hold;
+	pthread_mutex_unlock(&server.lock);
+}
+
+/* Wait until so many ends are held: somebody waits in each. */
+static bool server_holds(unsigned int nr)
+{
+	struct timespec end;
+	int err = 0;
+
+	clock_gettime(CLOCK_REALTIME, &end);
+	end.tv_sec += LUOD_PATIENCE_MS / 1000;
+	pthread_mutex_lock(&server.lock);
+	while (server.nr_held < nr && !err)
+		err = pthread_cond_timedwait(&server.held, &server.lock, &end);
+	nr = server.nr_held >= nr;
+	pthread_mutex_unlock(&server.lock);
+	return nr;
+}
+
+static int open_file(void)
+{
+	return open(DIR "/file", O_RDWR | O_CLOEXEC);
+}
+
+/* Send a file whose last descriptor is the receiver's; it is stopped meanwhile. */
+static int give_file(pid_t to, struct luod_client *client, const char *line)
+{
+	int fd = open_file(), err;
+
+	if (fd < 0 || kill(to, SIGSTOP))
+		return -errno;
+	err = luod_send(client, line, &fd, 1);
+	close(fd);
+	return kill(to, SIGCONT) ? -errno : err;
+}
+
+FIXTURE(luod)
+{
+	pid_t pid;
+	int fds;
+	struct luod_client root, a, b;
+};
+
+FIXTURE_SETUP(luod)
+{
+	static char *const args[] = { "--stall-ms=3000", "--connections-per-user=6", NULL };
+
+	if (!lu_stage())
+		SKIP(return, "alone with the agent in a guest only");
+	unlink(LUOD_LOG);
+	ASSERT_EQ(0, server_start());
+	self->pid = luod_start(args);
+	ASSERT_LT(0, self->pid);
+	ASSERT_EQ(0, luod_connect(&self->root, 0));
+	ASSERT_EQ(0, luod_ask(&self->root, HELLO));
+	self->fds = luod_fds(self->pid) - 1;
+	ASSERT_EQ(0, luod_connect(&self->a, ALICE));
+	ASSERT_EQ(0, luod_connect(&self->b, BOB));
+}
+
+/* With the server gone, nothing waits any more, and nothing is left. */
+FIXTURE_TEARDOWN(luod)
+{
+	server_stop();
+	luod_leave(&self->root);
+	luod_leave(&self->a);
+	luod_leave(&self->b);
+	EXPECT_TRUE(luod_await_children(self->pid, 0));
+	EXPECT_TRUE(luod_await_fds(self->pid, self->fds));
+	EXPECT_EQ(0, luod_stop(self->pid, SIGTERM));
+}
+
+#define FILES_TEST(name)	TEST_F_TIMEOUT(luod, name, LU_TIMEOUT)
+
+/* Whoever closes it waits, and that is not luod. */
+FILES_TEST(file_that_cannot_be_closed)
+{
+	server_hold(true);
+	ASSERT_EQ(0, give_file(self->pid, &self->a, ATTACH));
+	ASSERT_EQ(0, luod_receive(&self->a));
+	EXPECT_TRUE(luod_has(&self->a, "this is not a session"));
+	ASSERT_TRUE(server_holds(1));
+	EXPECT_EQ(0, luod_ask(&self->b, HELLO));
+	/* With a request that takes none, and with half of one. */
+	ASSERT_EQ(0, give_file(self->pid, &self->a, HELLO));
+	ASSERT_EQ(0, luod_receive(&self->a));
+	EXPECT_TRUE(luod_has(&self->a, "\"ok\":true"));
+	ASSERT_EQ(0, give_file(self->pid, &self->a, "{\"op\":"));
+	ASSERT_TRUE(server_holds(3));
+	EXPECT_EQ(0, luod_ask(&self->a, "\"hello\"}\n"));
+	EXPECT_EQ(0, luod_ask(&self->root, HELLO));
+	EXPECT_EQ(3, luod_children(self->pid));
+}
+
+/* One user can have so many of them, and others do not notice. */
+FILES_TEST(many_that_cannot_be_closed)
+{
+	int i;
+
+	server_hold(true);
+	for (i = 0; i < MOST; i++) {
+		ASSERT_EQ(0, give_file(self->pid, &self->a, ATTACH));
+		ASSERT_EQ(0, luod_receive(&self->a));
+	}
+	ASSERT_TRUE(server_holds(MOST));
+	ASSERT_EQ(0, give_file(self->pid, &self->a, ATTACH));
+	ASSERT_EQ(0, luod_receive(&self->a));
+	EXPECT_TRUE(luod_has(&self->a, "EDQUOT"));
+	EXPECT_TRUE(luod_ended(&self->a));
+	EXPECT_EQ(0, luod_ask(&self->b, HELLO));
+	ASSERT_EQ(0, give_file(self->pid, &self->b, ATTACH));
+	ASSERT_EQ(0, luod_receive(&self->b));
+	EXPECT_TRUE(luod_has(&self->b, "this is not a session"));
+	EXPECT_EQ(0, luod_ask(&self->root, HELLO));
+}
+
+/* luod dies and is started again: its children have nothing that is luod's. */
+FILES_TEST(luod_killed_meanwhile)
+{
+	int session = luod_session(&self->b, "vm");
+
+	ASSERT_LE(0, session);
+	server_hold(true);
+	ASSERT_EQ(0, give_file(self->pid, &self->a, ATTACH));
+	ASSERT_TRUE(server_holds(1));
+	EXPECT_EQ(128 + SIGKILL, luod_stop(self->pid, SIGKILL));
+	EXPECT_TRUE(luod_ended(&self->a));
+	luod_leave(&self->root);
+	luod_leave(&self->a);
+	luod_leave(&self->b);
+	self->pid = luod_start(NULL);
+	ASSERT_LT(0, self->pid);
+	close(session);
+	ASSERT_EQ(0, luod_connect(&self->b, BOB));
+	EXPECT_LE(0, luod_session(&self->b, "vm"));
+}
+
+/* A connection that is turned away, with a file in it that nobody has read. */
+FILES_TEST(file_that_nobody_read)
+{
+	struct luod_client c[MOST];
+	int i;
+
+	for (i = 0; i < MOST - 1; i++) {
+		ASSERT_EQ(0, luod_connect(&c[i], ALICE));
+		ASSERT_EQ(0, luod_ask(&c[i], HELLO));
+	}
+	ASSERT_EQ(0, kill(self->pid, SIGSTOP));
+	ASSERT_EQ(0, luod_connect(&c[i], ALICE));
+	server_hold(true);
+	ASSERT_EQ(0, give_file(self->pid, &c[i], " "));
+	ASSERT_TRUE(server_holds(1));
+	EXPECT_EQ(0, luod_ask(&self->b, HELLO));
+	EXPECT_TRUE(luod_ended(&c[i]));
+	for (i = 0; i < MOST; i++)
+		luod_leave(&c[i]);
+	EXPECT_EQ(0, luod_ask(&self->b, HELLO));
+}
+
+/* Sessions come through, each in its place. */
+FILES_TEST(sessions_among_files)
+{
+	int session = luod_session(&self->a, "vm"), fds[2];
+
+	ASSERT_LE(0, session);
+	luod_leave(&self->a);
+	ASSERT_EQ(0, luod_connect(&self->a, ALICE));
+	fds[0] = open("/dev/null", O_RDONLY | O_CLOEXEC);
+	fds[1] = session;
+	EXPECT_EQ(-EINVAL, luod_ask_with(&self->a, ATTACH, fds, 2));
+	EXPECT_TRUE(luod_has(&self->a, "this is not a session"));
+	fds[1] = fds[0];
+	fds[0] = session;
+	EXPECT_EQ(0, luod_ask_with(&self->a, ATTACH, fds, 2));
+	EXPECT_TRUE(luod_has(&self->a, "\"name\":\"vm\""));
+}
+
+/* A byte out of band is a byte, and no reason to look at it for ever. */
+FILES_TEST(urgent_byte)
+{
+	ASSERT_EQ(1, send(self->a.fd, " ", 1, MSG_OOB));
+	EXPECT_EQ(0, luod_ask(&self->a, HELLO));
+	ASSERT_EQ(1, send(self->a.fd, "x", 1, MSG_OOB));
+	EXPECT_EQ(-EBADMSG, luod_ask(&self->a, "\n"));
+	EXPECT_EQ(0, luod_ask(&self->b, HELLO));
+}
+
+#define LINE(op, kho)	"{\"op\":\"" op "\",\"cmdline\":\"kho=" kho " liveupdate=on\"}\n"
+
+/* luod keeps it, with its journal and the journal's session. */
+#define LOADED_FDS	3
+
+static int loaded(void)
+{
+	int fd = open("/sys/kernel/kexec_loaded", O_RDONLY | O_CLOEXEC);
+	char c = '?';
+
+	if (read(fd, &c, 1) != 1)
+		c = '?';
+	close(fd);
+	return c;
+}
+
+/* Somebody has the device: the image waits with its request. */
+FILES_TEST(image_while_the_device_is_busy)
+{
+	int kernel = open("/host/bzImage-b", O_RDONLY | O_CLOEXEC), dev;
+
+	ASSERT_LE(0, kernel);
+	dev = lu_open_dev();
+	ASSERT_LE(0, dev);
+	ASSERT_EQ(0, luod_send(&self->root, LINE("check", "on"), &kernel, 1));
+	EXPECT_EQ(0, luod_ask(&self->b, HELLO));
+	/* It has come in, with its line. */
+	EXPECT_TRUE(luod_await_fds(self->pid, self->fds + 4));
+	EXPECT_EQ(0, luod_ask(&self->root, HELLO));
+	close(dev);
+	EXPECT_EQ(0, luod_receive(&self->root));
+	EXPECT_TRUE(luod_has(&self->root, "\"ok\":true"));
+	EXPECT_EQ('0', loaded());
+
+	do {
+		dev = lu_open_dev();
+	} while (dev == -EBUSY);
+	ASSERT_LE(0, dev);
+	ASSERT_EQ(0, luod_send(&self->root, LINE("load", "on"), &kernel, 1));
+	EXPECT_EQ(0, luod_ask(&self->root, HELLO));
+	close(dev);
+	EXPECT_EQ(0, luod_receive(&self->root));
+	EXPECT_TRUE(luod_has(&self->root, "\"ok\":true"));
+	EXPECT_EQ('1', loaded());
+	EXPECT_EQ(0, lu_unload());
+	self->fds += LOADED_FDS;
+}
+
+/* It goes away while its image waits. */
+FILES_TEST(image_of_one_who_goes_away)
+{
+	int kernel = open("/host/bzImage-b", O_RDONLY | O_CLOEXEC), dev;
+	struct luod_client c;
+
+	ASSERT_LE(0, kernel);
+	dev = lu_open_dev();
+	ASSERT_LE(0, dev);
+	ASSERT_EQ(0, luod_connect(&c, 0));
+	ASSERT_EQ(0, luod_send(&c, LINE("load", "on"), &kernel, 1));
+	EXPECT_TRUE(luod_await_fds(self->pid, self->fds + 5));
+	luod_leave(&c);
+	EXPECT_TRUE(luod_await_fds(self->pid, self->fds + 3));
+	close(dev);
+	EXPECT_EQ(0, luod_ask(&self->root, "{\"op\":\"sessions\"}\n"));
+	EXPECT_EQ('0', loaded());
+}
