@@ -104,11 +104,16 @@ int call_load(struct call *call)
 int call_check(struct call *call)
 {
 	int err = check_image(call);
+	bool made;
 
 	if (err)
 		return err;
-	journal_make(call->device);
+	/* With nothing to lose, the kernel would take any image. */
+	made = journal_make(call->device);
 	err = image_check(call->fds[0], call->fds[1], call->req.cmdline);
+	/* A question is no update: it stands in nobody's way from here on. */
+	if (made && !image_loaded())
+		journal_drop();
 	return err ? call_fail(call, err, "%s", image_explain(err)) : 0;
 }
 

@@ -10,8 +10,12 @@
 #include <unistd.h>
 
 #include "image.h"
+#include "log.h"
 
 #define LOADED	"/sys/kernel/kexec_loaded"
+
+/* Is there while an image is loaded for a trial, in case that luod dies then. */
+#define TRIAL	"/run/luod.trial"
 
 /* What luod has loaded, to load it again after a trial. */
 static struct {
@@ -19,6 +23,9 @@ static struct {
 	int initrd;
 	char *cmdline;
 } image = { -1, -1, NULL };
+
+/* What is loaded is not to be gone into. */
+static bool trial;
 
 static int file_load(int kernel, int initrd, const char *cmdline)
 {
@@ -28,9 +35,35 @@ static int file_load(int kernel, int initrd, const char *cmdline)
 		       flags) ? -errno : 0;
 }
 
-static void unload(void)
+static int unload(void)
 {
-	syscall(SYS_kexec_file_load, -1, -1, 0UL, NULL, (unsigned long)KEXEC_FILE_UNLOAD);
+	return syscall(SYS_kexec_file_load, -1, -1, 0UL, NULL,
+		       (unsigned long)KEXEC_FILE_UNLOAD) ? -errno : 0;
+}
+
+static void begin_trial(void)
+{
+	int fd = open(TRIAL, O_WRONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+
+	trial = true;
+	if (fd >= 0)
+		close(fd);
+}
+
+static void end_trial(void)
+{
+	trial = false;
+	unlink(TRIAL);
+}
+
+/* While somebody else loads an image, this one cannot be unloaded: later, then. */
+static int drop_trial(void)
+{
+	int err = trial ? unload() : 0;
+
+	if (!err && trial)
+		end_trial();
+	return err;
 }
 
 static void forget(void)
@@ -43,6 +76,18 @@ static void forget(void)
 	image.kernel = -1;
 	image.initrd = -1;
 	image.cmdline = NULL;
+}
+
+/**
+ * image_start - unload what a luod that died has loaded for a trial
+ */
+void image_start(void)
+{
+	if (access(TRIAL, F_OK))
+		return;
+	trial = true;
+	log_warning("the last luod died while it checked an image: it is unloaded");
+	drop_trial();
 }
 
 /**
@@ -62,6 +107,8 @@ int image_load(int kernel, int initrd, const char *cmdline)
 		free(copy);
 		return err;
 	}
+	if (trial)
+		end_trial();
 	forget();
 	image.kernel = kernel;
 	image.initrd = initrd;
@@ -74,15 +121,31 @@ int image_load(int kernel, int initrd, const char *cmdline)
  */
 bool image_loaded(void)
 {
-	int fd = open(LOADED, O_RDONLY | O_CLOEXEC);
+	int fd = drop_trial() ? -1 : open(LOADED, O_RDONLY | O_CLOEXEC);
 	char c = '0';
 
 	if (fd < 0)
-		return image.kernel >= 0;
+		return !trial && image.kernel >= 0;
 	if (read(fd, &c, 1) != 1)
 		c = '0';
 	close(fd);
 	return c == '1';
+}
+
+/* The trial was a success: load what was loaded before it. */
+static int load_again(void)
+{
+	int err = file_load(image.kernel, image.initrd, image.cmdline);
+
+	if (!err) {
+		end_trial();
+		return 0;
+	}
+	log_err("the image that was loaded before a check cannot be loaded again: %s",
+		image_explain(err));
+	forget();
+	drop_trial();
+	return -ESTALE;
 }
 
 /**
@@ -91,21 +154,27 @@ bool image_loaded(void)
  * @initrd: likewise
  * @cmdline: likewise
  *
- * What was loaded before is loaded again afterwards, so it has to be luod's.
+ * What was loaded before is loaded again afterwards, so it has to be luod's. It is
+ * never the trial that stays.
  *
  * Return: 0 or why it could not be loaded; -%EBUSY if somebody else has loaded
- * an image.
+ * an image, or is about to; -%ESTALE if what was loaded before could not be loaded
+ * again, so that nothing is loaded now.
  */
 int image_check(int kernel, int initrd, const char *cmdline)
 {
 	bool loaded = image_loaded();
-	int err = loaded && image.kernel < 0 ? -EBUSY : file_load(kernel, initrd, cmdline);
+	int err;
 
-	if (!err && !loaded)
-		unload();
-	else if (!err)
-		err = file_load(image.kernel, image.initrd, image.cmdline);
-	return err;
+	if (trial || (loaded && image.kernel < 0))
+		return -EBUSY;
+	begin_trial();
+	err = file_load(kernel, initrd, cmdline);
+	if (err) {
+		end_trial();
+		return err;
+	}
+	return loaded ? load_again() : drop_trial();
 }
 
 /**
@@ -145,6 +214,8 @@ const char *image_explain(int err)
 		return "there is not enough memory for it";
 	case EINVAL:
 		return "it is not a regular file with a kernel, or its command line is too long";
+	case ESTALE:
+		return "it can, but the image that was loaded cannot any more: none is loaded now";
 	case EBADF:
 		return "it is not a file that can be read";
 	default:

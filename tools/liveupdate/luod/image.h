@@ -7,6 +7,7 @@
 
 #include <stdbool.h>
 
+void image_start(void);
 int image_load(int kernel, int initrd, const char *cmdline);
 int image_check(int kernel, int initrd, const char *cmdline);
 bool image_loaded(void);

@@ -74,17 +74,28 @@ static int make(int device)
  *
  * From here on the kernel has something to lose, and refuses images that cannot
  * take it. Without a journal the update goes on all the same.
+ *
+ * Return: whether it was made just now.
  */
-void journal_make(int device)
+bool journal_make(int device)
 {
 	int err;
 
 	if (outgoing.file >= 0)
-		return;
+		return false;
 	err = make(device);
 	if (!err)
-		return;
+		return true;
 	log_warning("no journal: %s: updates go on without it", strerror(-err));
+	drop(&outgoing);
+	return false;
+}
+
+/**
+ * journal_drop - there is nothing to write down for the next kernel
+ */
+void journal_drop(void)
+{
 	drop(&outgoing);
 }
 

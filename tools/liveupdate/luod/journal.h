@@ -14,6 +14,7 @@
 #ifndef LUOD_JOURNAL_H
 #define LUOD_JOURNAL_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -23,7 +24,8 @@ struct json_object;
 #define JOURNAL_TOKEN		1
 #define JOURNAL_HALF		(2UL << 20)
 
-void journal_make(int device);
+bool journal_make(int device);
+void journal_drop(void);
 int journal_write(struct json_object *json);
 int journal_take(int device, struct json_object **json);
 int journal_rewrite(struct json_object *json);

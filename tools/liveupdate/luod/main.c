@@ -15,6 +15,7 @@
 
 #include "after.h"
 #include "conn.h"
+#include "image.h"
 #include "log.h"
 #include "luo.h"
 #include "luod.h"
@@ -349,6 +350,7 @@ int main(int argc, char **argv)
 		die("event loop", -ENOMEM);
 	catch_signals();
 	fd = open_socket();
+	image_start();
 	look_back();
 	if (server_start(fd))
 		die("socket", -ENOMEM);

@@ -449,6 +449,10 @@ FILES_TEST(image_while_the_device_is_busy)
 	EXPECT_EQ(0, luod_receive(&self->root));
 	EXPECT_TRUE(luod_has(&self->root, "\"ok\":true"));
 	EXPECT_EQ('0', loaded());
+	/* That was a question: nothing is kept, and no other image is refused. */
+	EXPECT_TRUE(luod_await_fds(self->pid, self->fds + 3));
+	EXPECT_EQ(0, lu_load_image("/host/bzImage-b", "kho=off"));
+	EXPECT_EQ(0, lu_unload());
 
 	do {
 		dev = lu_open_dev();
@@ -481,4 +485,51 @@ FILES_TEST(image_of_one_who_goes_away)
 	close(dev);
 	EXPECT_EQ(0, luod_ask(&self->root, "{\"op\":\"sessions\"}\n"));
 	EXPECT_EQ('0', loaded());
+}
+
+static int copy_file(const char *from, const char *to)
+{
+	char *const argv[] = { "/bin/cp", (char *)from, (char *)to, NULL };
+
+	return lu_run(argv);
+}
+
+/* A check finds that what was loaded cannot be loaded again: the trial goes, too. */
+FILES_TEST(trial_does_not_stay)
+{
+	int kernel = open("/host/bzImage-b", O_RDONLY | O_CLOEXEC), copy;
+
+	ASSERT_EQ(0, copy_file("/host/bzImage-b", "/tmp/image"));
+	copy = open("/tmp/image", O_RDWR | O_CLOEXEC);
+	ASSERT_LE(0, kernel);
+	ASSERT_LE(0, copy);
+	close(copy);
+	copy = open("/tmp/image", O_RDONLY | O_CLOEXEC);
+	ASSERT_EQ(0, luod_ask_with(&self->root, LINE("load", "on"), &copy, 1));
+	EXPECT_EQ(-EOPNOTSUPP, luod_ask_with(&self->root, LINE("check", "off"), &kernel, 1));
+	EXPECT_EQ('1', loaded());
+	ASSERT_EQ(0, truncate("/tmp/image", 512));
+	EXPECT_EQ(-ESTALE, luod_ask_with(&self->root, LINE("check", "on"), &kernel, 1));
+	EXPECT_EQ('0', loaded());
+	EXPECT_EQ(-ENOEXEC, luod_ask(&self->root, LUOD_UPDATE));
+	EXPECT_NE(0, access("/run/luod.trial", F_OK));
+	unlink("/tmp/image");
+	/* The journal and its session. */
+	self->fds += LOADED_FDS - 1;
+}
+
+/* luod died while a trial was loaded: the next one does not go into it. */
+FILES_TEST(trial_of_a_dead_luod)
+{
+	EXPECT_EQ(128 + SIGKILL, luod_stop(self->pid, SIGKILL));
+	luod_leave(&self->root);
+	luod_leave(&self->a);
+	luod_leave(&self->b);
+	ASSERT_EQ(0, lu_load_image("/host/bzImage-b", "kho=on liveupdate=on"));
+	ASSERT_EQ(0, close(open("/run/luod.trial", O_CREAT | O_WRONLY | O_CLOEXEC, 0600)));
+	self->pid = luod_start(NULL);
+	ASSERT_LT(0, self->pid);
+	EXPECT_EQ('0', loaded());
+	EXPECT_NE(0, access("/run/luod.trial", F_OK));
+	EXPECT_TRUE(luod_said("the last luod died while it checked an image"));
 }
