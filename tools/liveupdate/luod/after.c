@@ -69,14 +69,19 @@ static struct expected *add(uid_t uid, const char *name)
 	return e;
 }
 
-static unsigned int count(enum state state)
+static unsigned int count_for(enum state state, uid_t uid, bool all_users)
 {
 	struct expected *e;
 	unsigned int n = 0;
 
 	TAILQ_FOREACH(e, &all, link)
-		n += e->state == state;
+		n += e->state == state && (all_users || e->uid == uid);
 	return n;
+}
+
+static unsigned int count(enum state state)
+{
+	return count_for(state, 0, true);
 }
 
 static enum state state_of(const char *name)
@@ -322,12 +327,13 @@ void after_finished(uid_t uid, const char *name)
 /**
  * after_status - what came with the last update
  * @to: gets a field, unless there was no update
- * @uid: whose sessions are listed
+ * @uid: whose sessions are counted and listed
  * @all_users: everybody's are
  */
 void after_status(struct json_object *to, uid_t uid, bool all_users)
 {
 	struct json_object *status, *phases;
+	enum state state;
 
 	if (!after.any)
 		return;
@@ -342,10 +348,8 @@ void after_status(struct json_object *to, uid_t uid, bool all_users)
 	put_number(status, "luod_at", after.luod_at);
 	if (after.returned_at)
 		put_number(status, "returned_at", after.returned_at);
-	put_number(status, "waiting", count(WAITING));
-	put_number(status, "returned", count(RETURNED));
-	put_number(status, "finished", count(FINISHED));
-	put_number(status, "lost", count(LOST));
+	for (state = WAITING; state <= LOST; state++)
+		put_number(status, state_names[state], count_for(state, uid, all_users));
 	json_object_object_add(status, "sessions", list_all(uid, all_users));
 	json_object_object_add(to, "after", status);
 }

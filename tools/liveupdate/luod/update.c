@@ -81,16 +81,39 @@ static struct json_object *new_blocker(const struct conn *conn, const char *stat
 	return blocker;
 }
 
+/* Tenants know nothing of each other. */
+static bool may_see(const struct conn *viewer, const struct conn *conn)
+{
+	return viewer->admin || viewer->uid == conn->uid;
+}
+
+/**
+ * struct failure - why there is no update
+ * @err: negative errno
+ * @culprit: the client because of which; can be %NULL
+ * @state: what it did
+ * @message: for those who may see the culprit
+ */
+struct failure {
+	int err;
+	const struct conn *culprit;
+	const char *state;
+	const char *message;
+};
+
 /* Everybody who is not done, the culprit first. */
-static struct json_object *list_blockers(const struct conn *culprit, const char *state)
+static struct json_object *list_blockers(const struct conn *viewer,
+					 const struct failure *failure)
 {
 	struct json_object *list = json_object_new_array();
+	const struct conn *culprit = failure->culprit;
 	struct conn *conn;
 
-	if (culprit)
-		json_object_array_add(list, new_blocker(culprit, state));
+	if (culprit && may_see(viewer, culprit))
+		json_object_array_add(list, new_blocker(culprit, failure->state));
 	TAILQ_FOREACH(conn, &conns, link)
-		if (conn != culprit && asked(conn) && conn->answer == CONN_ASKED)
+		if (conn != culprit && asked(conn) && conn->answer == CONN_ASKED &&
+		    may_see(viewer, conn))
 			json_object_array_add(list, new_blocker(conn, "waiting"));
 	return list;
 }
@@ -106,32 +129,55 @@ static void forget_answers(void)
 	}
 }
 
-static void send_cancel(int err, const char *message)
+static void put_failure(struct json_object *event, const struct conn *viewer,
+			const struct failure *failure)
 {
-	struct json_object *event = new_event("cancel");
+	const struct conn *culprit = failure->culprit;
+
+	put_string(event, "error", strerrorname_np(-failure->err) ?: "EIO");
+	put_string(event, "message", !culprit || may_see(viewer, culprit) ?
+		   failure->message : "a client of another user was not ready");
+}
+
+static void send_cancel(const struct failure *failure)
+{
+	struct json_object *event;
 	struct conn *conn;
 
-	put_string(event, "error", strerrorname_np(-err) ?: "EIO");
-	put_string(event, "message", message);
-	TAILQ_FOREACH(conn, &conns, link)
-		if (asked(conn))
-			conn_send(conn, json_object_get(event), -1);
-	json_object_put(event);
+	TAILQ_FOREACH(conn, &conns, link) {
+		if (!asked(conn))
+			continue;
+		event = new_event("cancel");
+		put_failure(event, conn, failure);
+		conn_send(conn, event, -1);
+	}
+}
+
+static void tell_failure(const struct failure *failure)
+{
+	struct json_object *event;
+	struct conn *conn;
+
+	TAILQ_FOREACH(conn, &conns, link) {
+		if (!conn->watching || conn->dead)
+			continue;
+		event = new_event("failed");
+		put_string(event, "phase", state_names[update.state]);
+		put_failure(event, conn, failure);
+		json_object_object_add(event, "blockers", list_blockers(conn, failure));
+		conn_send(conn, event, -1);
+	}
 }
 
 /* No update: everybody goes on as before. */
 static void fail(int err, struct conn *culprit, const char *state, const char *message)
 {
-	struct json_object *event = new_event("failed");
+	struct failure failure = { err, culprit, state, message };
 
 	log_warning("update %ju failed in phase %s: %s", (uintmax_t)update.number,
 		    state_names[update.state], message);
-	put_string(event, "phase", state_names[update.state]);
-	put_string(event, "error", strerrorname_np(-err) ?: "EIO");
-	put_string(event, "message", message);
-	json_object_object_add(event, "blockers", list_blockers(culprit, state));
-	send_cancel(err, message);
-	conn_send_to_watchers(event);
+	send_cancel(&failure);
+	tell_failure(&failure);
 	update.state = IDLE;
 	event_del(update.next);
 	forget_answers();
@@ -325,6 +371,21 @@ static bool answers(struct conn *conn, uint64_t number, enum request_phase phase
 	       update.state == (phase == PHASE_SUSPEND ? SUSPEND : PREPARE);
 }
 
+static void tell_ready(const struct conn *conn)
+{
+	struct json_object *event;
+	struct conn *viewer;
+
+	TAILQ_FOREACH(viewer, &conns, link) {
+		if (!viewer->watching || viewer->dead || !may_see(viewer, conn))
+			continue;
+		event = new_event("client");
+		put_string(event, "phase", state_names[update.state]);
+		put_client(event, conn, "ready");
+		conn_send(viewer, event, -1);
+	}
+}
+
 /**
  * update_ready - a client has done what it was asked for
  * @conn: the client
@@ -335,17 +396,12 @@ static bool answers(struct conn *conn, uint64_t number, enum request_phase phase
  */
 int update_ready(struct conn *conn, uint64_t number, enum request_phase phase)
 {
-	struct json_object *event;
-
 	if (!answers(conn, number, phase))
 		return -ESTALE;
 	conn->answer = CONN_READY;
 	if (conn->deadline)
 		event_del(conn->deadline);
-	event = new_event("client");
-	put_string(event, "phase", state_names[update.state]);
-	put_client(event, conn, "ready");
-	conn_send_to_watchers(event);
+	tell_ready(conn);
 	go_on_if_ready();
 	return 0;
 }
