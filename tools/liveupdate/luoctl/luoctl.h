@@ -18,7 +18,7 @@ enum {
 	EXIT_USAGE = 2,
 	EXIT_NO_AGENT = 3,	/* luod cannot be reached */
 	EXIT_UNFIT = 4,		/* check: the image cannot take the state */
-	EXIT_BLOCKED = 5,	/* update: a client refused, was late or went away */
+	EXIT_BLOCKED = 5,	/* update: a client refuses, is late, gone or absent */
 	EXIT_CANCELLED = 6,	/* update: somebody cancelled it */
 };
 

@@ -42,11 +42,16 @@ static void print_names(struct json_object *from)
 		printf(" %s", json_object_get_string(json_object_array_get_idx(list, i)));
 }
 
+/* One that is absent is nothing but names of sessions. */
 static void print_client(struct json_object *client)
 {
-	printf("%s: process %" PRId64 " of uid %" PRId64 ", %" PRId64 " ms:",
-	       get_string(client, "state") ?: "?", get_number(client, "pid"),
-	       get_number(client, "uid"), get_number(client, "ms"));
+	printf("%s: ", get_string(client, "state") ?: "?");
+	if (get_number(client, "pid"))
+		printf("process %" PRId64 " of uid %" PRId64 ", %" PRId64 " ms:",
+		       get_number(client, "pid"), get_number(client, "uid"),
+		       get_number(client, "ms"));
+	else
+		printf("uid %" PRId64 ":", get_number(client, "uid"));
 	print_names(client);
 	printf("\n");
 }
@@ -193,6 +198,10 @@ int cmd_update(struct ctl *ctl, const char *arg)
 	err = ctl_call(ctl, update_request(ctl), NULL, 0, &reply);
 	number = err ? 0 : get_number(reply, "update");
 	status = ctl_status_of(err, reply);
+	if (err == -ENOTCONN)
+		status = EXIT_BLOCKED;
+	if (err && reply && !ctl->json)
+		print_blockers(reply);
 	json_object_put(reply);
 	if (status)
 		return status;

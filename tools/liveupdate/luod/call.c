@@ -69,12 +69,15 @@ static void call_free(struct call *call)
 
 static void finish(struct call *call, int err)
 {
-	struct json_object *reply;
+	struct json_object *reply, *blockers;
 
 	if (err == CALL_LATER)
 		return;
 	if (err) {
 		reply = conn_error(err, call->message[0] ? call->message : strerror(-err));
+		if (json_object_object_get_ex(call->reply, "blockers", &blockers))
+			json_object_object_add(reply, "blockers",
+					       json_object_get(blockers));
 	} else {
 		reply = json_object_get(call->reply);
 		put_bool(reply, "ok", true);

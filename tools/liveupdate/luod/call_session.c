@@ -24,24 +24,6 @@ static int check_quiet(struct call *call)
 	return 0;
 }
 
-/* From the previous kernel if it is there, or new. */
-static int get_session(struct call *call, bool *before)
-{
-	char kernel[LUO_NAME_SIZE];
-	int fd;
-
-	name_to_kernel(kernel, call->conn->uid, call->req.name);
-	fd = luo_retrieve(call->device, kernel);
-	*before = fd >= 0;
-	if (fd == -ENOENT)
-		fd = luo_create(call->device, kernel);
-	if (fd == -EINVAL || fd == -EEXIST)
-		return call_fail(call, -EBUSY, "somebody has session %s", call->req.name);
-	if (fd == -EBADMSG)
-		return call_fail(call, fd, "session %s is damaged", call->req.name);
-	return fd;
-}
-
 static int check_free(struct call *call, const char *name)
 {
 	struct session *session = session_find(call->conn->uid, name);
@@ -53,12 +35,50 @@ static int check_free(struct call *call, const char *name)
 	return call_fail(call, -EBUSY, "process %d has session %s", session->conn->pid, name);
 }
 
+/* Also those whose clients have left the connection, and kept the descriptor. */
+static unsigned int count_of(int device, uid_t uid)
+{
+	struct luo_session_info info = { 0 };
+	char name[LUO_AGENT_NAME_SIZE];
+	unsigned int n = 0;
+	uid_t whose;
+	int err;
+
+	while (!(err = luo_next(device, &info)))
+		n += name_from_kernel(info.name, &whose, name) && whose == uid;
+	return err == -ENOENT ? n : sessions_of_user(uid);
+}
+
 static int check_limit(struct call *call)
 {
-	if (sessions_of_user(call->conn->uid) < options.sessions_per_user)
+	unsigned int n = count_of(call->device, call->conn->uid);
+
+	if (n < options.sessions_per_user)
 		return 0;
-	return call_fail(call, -EDQUOT, "uid %u has %u sessions, which is the limit",
-			 call->conn->uid, options.sessions_per_user);
+	return call_fail(call, -EDQUOT, "uid %u has %u sessions, and the limit is %u",
+			 call->conn->uid, n, options.sessions_per_user);
+}
+
+/* From the previous kernel if it is there, or new. */
+static int get_session(struct call *call, bool *before)
+{
+	char kernel[LUO_NAME_SIZE];
+	int fd, err;
+
+	name_to_kernel(kernel, call->conn->uid, call->req.name);
+	fd = luo_retrieve(call->device, kernel);
+	*before = fd >= 0;
+	if (fd == -ENOENT) {
+		err = check_limit(call);
+		if (err)
+			return err;
+		fd = luo_create(call->device, kernel);
+	}
+	if (fd == -EINVAL || fd == -EEXIST)
+		return call_fail(call, -EBUSY, "somebody has session %s", call->req.name);
+	if (fd == -EBADMSG)
+		return call_fail(call, fd, "session %s is damaged", call->req.name);
+	return fd;
 }
 
 static int add(struct call *call, const char *name, int fd)
@@ -76,7 +96,7 @@ int call_session(struct call *call)
 	bool before;
 	int err, fd;
 
-	err = check_quiet(call) ?: check_free(call, name) ?: check_limit(call);
+	err = check_quiet(call) ?: check_free(call, name);
 	if (err)
 		return err;
 	fd = get_session(call, &before);
@@ -103,7 +123,8 @@ static int attach(struct call *call, int fd)
 	if (!name_from_kernel(kernel, &uid, name) || uid != call->conn->uid)
 		return call_fail(call, -EINVAL, "this session is not from luod for uid %u",
 				 call->conn->uid);
-	err = check_quiet(call) ?: check_free(call, name) ?: check_limit(call);
+	/* The kernel has it already: no limit keeps it from being asked. */
+	err = check_quiet(call) ?: check_free(call, name);
 	if (!err)
 		err = session_add(call->conn, name, fd) ? 0 : -ENOMEM;
 	if (!err)

@@ -16,6 +16,8 @@
 #include "journal.h"
 #include "json.h"
 #include "luod.h"
+#include "names.h"
+#include "sessions.h"
 #include "update.h"
 
 #define PROTOCOL	1
@@ -117,15 +119,60 @@ int call_check(struct call *call)
 	return err ? call_fail(call, err, "%s", image_explain(err)) : 0;
 }
 
+static struct json_object *new_absent(uid_t uid, const char *name)
+{
+	struct json_object *blocker = json_object_new_object();
+	struct json_object *names = json_object_new_array();
+
+	json_object_array_add(names, json_object_new_string(name));
+	put_number(blocker, "uid", uid);
+	put_string(blocker, "state", "absent");
+	json_object_object_add(blocker, "sessions", names);
+	return blocker;
+}
+
+/*
+ * Whoever has a session and is not connected would not be asked: a client that has
+ * not come back yet to a luod that was started again, or one that has left.
+ */
+static int check_all_here(struct call *call)
+{
+	struct json_object *absent = json_object_new_array();
+	struct luo_session_info info = { 0 };
+	char name[LUO_AGENT_NAME_SIZE], last[LUO_AGENT_NAME_SIZE] = "";
+	uid_t uid, whose = 0;
+	size_t n;
+
+	while (!luo_next(call->device, &info)) {
+		if (info.state == LUO_SESSION_INCOMING || !info.by_name ||
+		    !name_from_kernel(info.name, &uid, name) || session_find(uid, name))
+			continue;
+		json_object_array_add(absent, new_absent(uid, name));
+		memcpy(last, name, sizeof(last));
+		whose = uid;
+	}
+	n = json_object_array_length(absent);
+	if (!n) {
+		json_object_put(absent);
+		return 0;
+	}
+	json_object_object_add(call->reply, "blockers", absent);
+	return call_fail(call, -ENOTCONN,
+			 "session %s of uid %u is in use and nobody who is connected has it, so it would not be asked; in all: %zu",
+			 last, whose, n);
+}
+
 /* The answer says that it begins; how it goes on is told by events. */
 int call_update(struct call *call)
 {
 	uint64_t number;
 	int err;
 
-	journal_make(call->device);
-	err = update_start(call->req.prepare_ms, call->req.suspend_ms, &number);
-
+	err = update_running() ? -EBUSY : check_all_here(call);
+	if (!err) {
+		journal_make(call->device);
+		err = update_start(call->req.prepare_ms, call->req.suspend_ms, &number);
+	}
 	if (err == -EBUSY)
 		return call_fail(call, err, "an update is running");
 	if (err == -ENOEXEC)
