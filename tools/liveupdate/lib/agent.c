@@ -377,6 +377,18 @@ int luo_agent_attach(struct luo_agent *agent, int session)
 	return err;
 }
 
+int luo_agent_release(struct luo_agent *agent, const char *name)
+{
+	struct json_object *request = new_request("release"), *reply;
+	int err;
+
+	if (request)
+		json_object_object_add(request, "name", json_object_new_string(name));
+	err = call(agent, request, NULL, 0, &reply);
+	json_object_put(reply);
+	return err;
+}
+
 static enum luo_event_type event_type(const char *name)
 {
 	if (!name)

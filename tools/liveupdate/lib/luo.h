@@ -278,6 +278,20 @@ int luo_agent_session(struct luo_agent *agent, const char *name, enum luo_origin
 int luo_agent_attach(struct luo_agent *agent, int session);
 
 /**
+ * luo_agent_release - do without a session
+ * @agent: the connection
+ * @name: the session's name
+ *
+ * The agent forgets the session and closes its copy: with the caller's last
+ * descriptor an outgoing session ends, and one from the previous kernel can be
+ * asked for again. Since version 1.1 of the library.
+ *
+ * Return: 0; -ENOENT when this connection does not have it, -EAGAIN while an
+ * update is running, -EOPNOTSUPP from an agent that knows no such request.
+ */
+int luo_agent_release(struct luo_agent *agent, const char *name);
+
+/**
  * luo_agent_event - the next thing that the agent wants
  * @agent: the connection
  * @event: gets it

@@ -24,6 +24,7 @@ static const struct {
 	[OP_HELLO] = { false, false, 0, call_hello },
 	[OP_SESSION] = { false, true, 0, call_session },
 	[OP_ATTACH] = { false, false, 1, call_attach },
+	[OP_RELEASE] = { false, false, 0, call_release },
 	[OP_READY] = { false, false, 0, call_ready },
 	[OP_REFUSE] = { false, false, 0, call_refuse },
 	[OP_FINISH] = { false, true, 0, call_finish },

@@ -55,6 +55,7 @@ int call_fail_admin(struct call *call);
 /* call_session.c */
 int call_session(struct call *call);
 int call_attach(struct call *call);
+int call_release(struct call *call);
 int call_finish(struct call *call);
 int call_sessions(struct call *call);
 int call_show(struct call *call);

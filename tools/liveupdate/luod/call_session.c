@@ -147,6 +147,22 @@ int call_attach(struct call *call)
 	return err;
 }
 
+/* The client does not want this one any more, and closes its own descriptor. */
+int call_release(struct call *call)
+{
+	struct session *session = session_find(call->conn->uid, call->req.name);
+	int err = check_quiet(call);
+
+	if (err)
+		return err;
+	if (!session || session->conn != call->conn)
+		return call_fail(call, -ENOENT, "this connection has no session %s",
+				 call->req.name);
+	session_drop(session);
+	after_refresh_soon();
+	return 0;
+}
+
 /* The user that a request is about: another one only for administrators. */
 static int get_user(struct call *call, uid_t *uid)
 {

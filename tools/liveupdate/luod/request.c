@@ -22,6 +22,7 @@ static const struct op {
 	[OP_HELLO] = { "hello", 0, HAS_PREPARE_MS | HAS_SUSPEND_MS },
 	[OP_SESSION] = { "session", HAS_NAME, 0 },
 	[OP_ATTACH] = { "attach", 0, 0 },
+	[OP_RELEASE] = { "release", HAS_NAME, 0 },
 	[OP_READY] = { "ready", HAS_UPDATE | HAS_PHASE, 0 },
 	[OP_REFUSE] = { "refuse", HAS_UPDATE | HAS_PHASE, HAS_REASON },
 	[OP_FINISH] = { "finish", 0, HAS_NAME | HAS_UID | HAS_SESSION_ID },

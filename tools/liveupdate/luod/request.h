@@ -21,6 +21,7 @@ enum request_op {
 	OP_HELLO,
 	OP_SESSION,
 	OP_ATTACH,
+	OP_RELEASE,
 	OP_READY,
 	OP_REFUSE,
 	OP_FINISH,
