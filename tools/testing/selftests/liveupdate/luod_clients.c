@@ -12,6 +12,8 @@
 /* One byte too many. */
 #define LONG_NAME "0123456789012345678901234567890123456789012345678901234567890123"
 
+#define ALICE	1000
+
 #define CTL	"/usr/sbin/luoctl"
 
 #define RUN(...)	luod_run((char *[]) { CTL, __VA_ARGS__, NULL })
@@ -233,12 +235,62 @@ static void blocked(struct __test_metadata *_metadata, struct luo_agent *agent)
 	EXPECT_EQ(LUO_EVENT_CANCEL, event.type);
 }
 
+/* Who is not root: what everybody may, and what the owner of the socket may. */
+static void as_a_user(struct __test_metadata *_metadata)
+{
+	ASSERT_EQ(0, seteuid(ALICE));
+	EXPECT_EQ(0, RUN("status"));
+	EXPECT_EQ(0, RUN("sessions"));
+	EXPECT_EQ(1, RUN("show", "mine"));
+	EXPECT_EQ(1, RUN("--uid=0", "show", "mine"));
+	EXPECT_EQ(1, RUN("load", "/host/bzImage-b"));
+	EXPECT_EQ(1, RUN("check", "/host/bzImage-b"));
+	EXPECT_EQ(1, RUN("update"));
+	ASSERT_EQ(0, seteuid(0));
+	ASSERT_EQ(0, chown(LUOD_SOCKET, ALICE, 0));
+	ASSERT_EQ(0, seteuid(ALICE));
+	EXPECT_EQ(0, RUN("check", "/host/bzImage-b", "-i", "/host/initrd"));
+	EXPECT_EQ(0, RUN("--uid=0", "show", "mine"));
+	ASSERT_EQ(0, seteuid(0));
+	ASSERT_EQ(0, chown(LUOD_SOCKET, 0, 0));
+}
+
+/* What luoctl says of an update, as lines of JSON; and when luod is gone. */
+static void watched(struct __test_metadata *_metadata, pid_t luod, struct luo_agent *agent)
+{
+	pid_t watcher = SPAWN("--json", "watch"), update;
+	struct luo_event event;
+
+	update = SPAWN("--json", "update");
+	ASSERT_EQ(0, luo_agent_event(agent, &event, -1));
+	EXPECT_EQ(0, luo_agent_ready(agent, &event));
+	ASSERT_EQ(0, luo_agent_event(agent, &event, -1));
+	ASSERT_EQ(LUO_EVENT_SUSPEND, event.type);
+	EXPECT_TRUE(luod_said("{\"update\":"));
+	EXPECT_TRUE(luod_said("\"phase\":\"suspend\",\"time_ms\":"));
+	EXPECT_TRUE(luod_said("\"state\":\"ready\""));
+	ASSERT_EQ(128 + SIGKILL, luod_stop(luod, SIGKILL));
+	EXPECT_EQ(3, luod_wait(update));
+	EXPECT_EQ(3, luod_wait(watcher));
+}
+
+/* A kernel that cannot do it: luod says so and does not stay. */
+CLIENTS(no_live_update)
+{
+	EXPECT_EQ(1, luod_run((char *[]) { LUOD, "--socket=" LUOD_SOCKET, NULL }));
+	EXPECT_TRUE(luod_said("no live update: /dev/liveupdate: No such file or directory"));
+	EXPECT_EQ(3, RUN("status"));
+	EXPECT_TRUE(luod_said("luoctl: luod cannot be reached at " LUOD_SOCKET));
+	EXPECT_EQ(-ENOENT, luo_open(0));
+	EXPECT_EQ(-ENOENT, luo_open(-1));
+}
+
 CLIENTS(without_a_reboot)
 {
 	struct luo_agent *agent;
 	struct luo_event event;
 	enum luo_origin origin;
-	int session;
+	int session, other;
 	pid_t luod;
 
 	EXPECT_EQ(-ENOENT, luo_agent_connect(&agent, NULL));
@@ -251,16 +303,27 @@ CLIENTS(without_a_reboot)
 	ASSERT_LE(0, session);
 	EXPECT_EQ(LUO_NEW, origin);
 	statuses(_metadata);
+	as_a_user(_metadata);
 	blocked(_metadata, agent);
 
-	/* A new luod is told about the session. */
-	ASSERT_EQ(128 + SIGKILL, luod_stop(luod, SIGKILL));
+	/* Another session, given back while the connection goes on. */
+	other = luo_agent_session(agent, "other", NULL);
+	ASSERT_LE(0, other);
+	EXPECT_EQ(0, luo_agent_release(agent, "other"));
+	EXPECT_EQ(-ENOENT, luo_agent_release(agent, "other"));
+	close(other);
+	EXPECT_EQ(1, RUN("show", "other"));
+
+	/* A new luod is told about the session, and does not update before. */
+	watched(_metadata, luod, agent);
 	EXPECT_EQ(-ECONNRESET, luo_agent_event(agent, &event, -1));
 	luo_agent_close(agent);
 	luod = luod_start(NULL);
 	ASSERT_LT(0, luod);
 	ASSERT_EQ(0, luo_agent_connect(&agent, LUOD_SOCKET));
 	EXPECT_EQ(-EBUSY, luo_agent_session(agent, "mine", NULL));
+	EXPECT_EQ(5, RUN("update"));
+	EXPECT_TRUE(luod_said("absent: uid 0: mine"));
 	EXPECT_EQ(0, luo_agent_attach(agent, session));
 	luo_agent_close(agent);
 	EXPECT_EQ(0, luod_stop(luod, SIGTERM));

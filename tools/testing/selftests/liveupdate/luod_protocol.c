@@ -261,6 +261,24 @@ TEST_F(luod, client_that_goes_away)
 	EXPECT_LE(0, luod_session(&self->a, "vm"));
 }
 
+/* It does not wait for what it asked for: the session ends on its way to it. */
+TEST_F(luod, client_that_does_not_wait)
+{
+	int dev = lu_open_dev();
+
+	ASSERT_LE(0, dev);
+	ASSERT_EQ(0, luod_send(&self->a, "{\"op\":\"session\",\"name\":\"vm\"}\n", NULL, 0));
+	ASSERT_EQ(0, luod_send(&self->a, "{\"op\":\"hello\"}\n", NULL, 0));
+	ASSERT_EQ(0, luod_receive(&self->a));
+	EXPECT_TRUE(luod_has(&self->a, "\"uid\":1000"));
+	close(dev);
+	/* Now it is on its way, or the end of the connection comes first. */
+	luod_leave(&self->a);
+	EXPECT_TRUE(luod_await_fds(self->pid, self->fds + 2));
+	ASSERT_EQ(0, luod_connect(&self->a, ALICE));
+	EXPECT_LE(0, luod_session(&self->a, "vm"));
+}
+
 TEST_F(luod, limits)
 {
 	struct luod_client c[8];
@@ -284,6 +302,57 @@ TEST_F(luod, limits)
 	EXPECT_EQ(0, luod_ask(&self->b, "{\"op\":\"hello\"}\n"));
 	for (i = 0; i < 6; i++)
 		luod_leave(&c[i]);
+}
+
+/* A session counts as long as its user has it, whether luod is told or not. */
+TEST_F(luod, limit_of_one_who_leaves)
+{
+	char name[16];
+	int i, fds[4];
+
+	for (i = 0; i < 4; i++) {
+		snprintf(name, sizeof(name), "vm%d", i);
+		fds[i] = luod_session(&self->a, name);
+		EXPECT_LE(0, fds[i]);
+	}
+	luod_leave(&self->a);
+	EXPECT_TRUE(luod_await_fds(self->pid, self->fds + 2));
+	ASSERT_EQ(0, luod_connect(&self->a, ALICE));
+	EXPECT_EQ(-EDQUOT, luod_session(&self->a, "more"));
+	/* What it has, it can show. */
+	EXPECT_EQ(0, luod_ask_with(&self->a, "{\"op\":\"attach\"}\n", fds, 1));
+	close(fds[3]);
+	EXPECT_LE(0, luod_session(&self->a, "more"));
+	EXPECT_EQ(-EDQUOT, luod_session(&self->a, "yet_more"));
+	EXPECT_LE(0, luod_session(&self->b, "more"));
+}
+
+/* One of two sessions is given back: it ends with the client's own descriptor. */
+TEST_F(luod, session_given_back)
+{
+	int session = luod_session(&self->a, "one"), other = luod_session(&self->a, "two");
+	const char *release = "{\"op\":\"release\",\"name\":\"one\"}\n";
+	struct luod_client c;
+
+	ASSERT_LE(0, session);
+	ASSERT_LE(0, other);
+	/* By whom it belongs to only. */
+	ASSERT_EQ(0, luod_connect(&c, ALICE));
+	EXPECT_EQ(-ENOENT, luod_ask(&c, release));
+	EXPECT_EQ(-ENOENT, luod_ask(&self->b, release));
+	EXPECT_EQ(-ENOENT, luod_ask(&self->a, "{\"op\":\"release\",\"name\":\"six\"}\n"));
+	EXPECT_EQ(-EINVAL, luod_ask(&self->a, "{\"op\":\"release\"}\n"));
+
+	EXPECT_EQ(0, luod_ask(&self->a, release));
+	EXPECT_TRUE(luod_await_fds(self->pid, self->fds + 4 + 1));
+	EXPECT_EQ(-EBUSY, luod_session(&c, "one"));
+	EXPECT_EQ(-ENOENT, luod_ask(&self->a, release));
+	close(session);
+	EXPECT_LE(0, luod_session(&c, "one"));
+	EXPECT_TRUE(luod_has(&c, "\"origin\":\"new\""));
+	/* The other one is as it was. */
+	EXPECT_EQ(-EBUSY, luod_session(&c, "two"));
+	luod_leave(&c);
 }
 
 /* Who never reads is let go; the others do not notice. */

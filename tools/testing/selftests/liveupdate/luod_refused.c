@@ -13,6 +13,14 @@
 
 #define BACKUP	\
 	"{\"op\":\"refuse\",\"phase\":\"prepare\",\"update\":1,\"reason\":\"busy with a backup\"}\n"
+#define BACKUP_LATE	\
+	"{\"op\":\"refuse\",\"phase\":\"suspend\",\"update\":1,\"reason\":\"busy with a backup\"}\n"
+#define PREPARED \
+	"{\"op\":\"ready\",\"phase\":\"prepare\",\"update\":1}\n"
+#define BOB_IS_ABSENT \
+	"{\"uid\":1001,\"state\":\"absent\",\"sessions\":[\"vm\"]}"
+#define ATTACH		"{\"op\":\"attach\"}\n"
+#define RELEASE		"{\"op\":\"release\",\"name\":\"vm\"}\n"
 #define TOO_EARLY \
 	"{\"op\":\"ready\",\"phase\":\"suspend\",\"update\":1}\n"
 #define SHOW_BOBS	"{\"op\":\"show\",\"name\":\"vm\",\"uid\":1001}\n"
@@ -139,6 +147,20 @@ UPDATE_TEST(client_that_vanishes_when_it_is_prepared)
 	EXPECT_EQ(0, luod_event(&self->a, "cancel"));
 }
 
+/* It is asked to suspend, and goes before it has. */
+UPDATE_TEST(client_that_vanishes_while_it_suspends)
+{
+	ASSERT_EQ(0, luod_ask(&self->root, LUOD_UPDATE));
+	ASSERT_EQ(0, luod_follow(&self->a, "prepare"));
+	ASSERT_EQ(0, luod_follow(&self->b, "prepare"));
+	ASSERT_EQ(0, luod_event(&self->b, "suspend"));
+	luod_leave(&self->b);
+	ASSERT_EQ(0, luod_event(&self->root, "failed"));
+	EXPECT_TRUE(luod_has(&self->root, "\"phase\":\"suspend\""));
+	EXPECT_TRUE(luod_has(&self->root, "\"uid\":1001,\"state\":\"gone\""));
+	EXPECT_EQ(0, luod_event(&self->a, "cancel"));
+}
+
 /* Suspended, it may go: its session is kept, and dropped with the update. */
 UPDATE_TEST(client_that_goes_when_it_is_suspended)
 {
@@ -158,7 +180,7 @@ UPDATE_TEST(client_that_goes_when_it_is_suspended)
 
 UPDATE_TEST(cancelled_and_begun_again)
 {
-	int fds = luod_fds(self->pid);
+	int fds = luod_fds(self->pid), late;
 	struct luod_client c;
 
 	ASSERT_EQ(0, luod_ask(&self->root, LUOD_UPDATE));
@@ -169,6 +191,7 @@ UPDATE_TEST(cancelled_and_begun_again)
 	EXPECT_EQ(-EAGAIN, luod_session(&c, "late"));
 	EXPECT_EQ(-EPERM, luod_ask(&c, LUOD_CANCEL));
 	ASSERT_EQ(0, luod_follow(&self->a, "prepare"));
+	EXPECT_EQ(-EAGAIN, luod_ask(&self->a, RELEASE));
 	EXPECT_EQ(-ESTALE, luod_ask(&self->a, TOO_EARLY));
 	ASSERT_EQ(0, luod_send(&self->root, LUOD_CANCEL, NULL, 0));
 	ASSERT_EQ(0, luod_event(&self->root, "failed"));
@@ -178,14 +201,84 @@ UPDATE_TEST(cancelled_and_begun_again)
 	EXPECT_EQ(0, luod_event(&self->a, "cancel"));
 	EXPECT_EQ(0, luod_event(&self->b, "cancel"));
 	EXPECT_EQ(-ENOENT, luod_ask(&self->root, LUOD_CANCEL));
-	EXPECT_LE(0, luod_session(&c, "late"));
+	late = luod_session(&c, "late");
+	EXPECT_LE(0, late);
 	luod_leave(&c);
+	close(late);
 	ASSERT_TRUE(luod_await_fds(self->pid, fds));
 
 	ASSERT_EQ(0, luod_ask(&self->root, LUOD_UPDATE));
 	ASSERT_EQ(0, luod_event(&self->a, "prepare"));
 	EXPECT_TRUE(luod_has(&self->a, "\"update\":2"));
 	EXPECT_EQ(0, luod_ask(&self->root, LUOD_CANCEL));
+}
+
+/* A new luod does not know all who have sessions: they would not be asked. */
+UPDATE_TEST(client_that_has_not_come_back)
+{
+	ASSERT_EQ(128 + SIGKILL, luod_stop(self->pid, SIGKILL));
+	luod_leave(&self->a);
+	luod_leave(&self->b);
+	luod_leave(&self->root);
+	self->pid = luod_start(NULL);
+	ASSERT_LT(0, self->pid);
+	ASSERT_EQ(0, luod_connect(&self->root, 0));
+	ASSERT_EQ(0, luod_load_next(&self->root));
+	ASSERT_EQ(0, luod_connect(&self->a, ALICE));
+	ASSERT_EQ(0, luod_ask_with(&self->a, ATTACH, &self->session_a, 1));
+	EXPECT_EQ(-ENOTCONN, luod_ask(&self->root, LUOD_UPDATE));
+	EXPECT_TRUE(luod_has(&self->root, "session vm of uid 1001"));
+	EXPECT_TRUE(luod_has(&self->root, BOB_IS_ABSENT));
+	EXPECT_FALSE(luod_has(&self->root, "1000"));
+	EXPECT_EQ(0, luod_ask(&self->root, LUOD_STATUS));
+	EXPECT_TRUE(luod_has(&self->root, "\"state\":\"idle\""));
+	ASSERT_EQ(0, luod_connect(&self->b, BOB));
+	ASSERT_EQ(0, luod_ask_with(&self->b, ATTACH, &self->session_b, 1));
+	ASSERT_EQ(0, luod_ask(&self->root, LUOD_UPDATE));
+	EXPECT_EQ(0, luod_event(&self->b, "prepare"));
+	EXPECT_EQ(0, luod_ask(&self->root, LUOD_CANCEL));
+}
+
+/* The same, by one that has left and kept its session. */
+UPDATE_TEST(client_that_left_and_kept_its_session)
+{
+	luod_leave(&self->b);
+	ASSERT_TRUE(luod_await_fds(self->pid, self->fds + 1 + 2 + LOADED_FDS));
+	EXPECT_EQ(-ENOTCONN, luod_ask(&self->root, LUOD_UPDATE));
+	close(self->session_b);
+	ASSERT_EQ(0, luod_ask(&self->root, LUOD_UPDATE));
+	EXPECT_EQ(0, luod_ask(&self->root, LUOD_CANCEL));
+}
+
+/* Who watches without being the owner sees what is its own, and nothing of others. */
+UPDATE_TEST(tenants_do_not_see_each_other)
+{
+	ASSERT_EQ(0, luod_ask(&self->b, LUOD_WATCH));
+	ASSERT_EQ(0, luod_ask(&self->root, LUOD_UPDATE));
+	ASSERT_EQ(0, luod_follow(&self->a, "prepare"));
+	ASSERT_EQ(0, luod_event(&self->b, "prepare"));
+	ASSERT_EQ(0, luod_send(&self->b, PREPARED, NULL, 0));
+	ASSERT_EQ(0, luod_event(&self->b, "client"));
+	EXPECT_TRUE(luod_has(&self->b, "\"uid\":1001"));
+	ASSERT_EQ(0, luod_event(&self->root, "client"));
+	EXPECT_TRUE(luod_has(&self->root, "\"uid\":1000"));
+	ASSERT_EQ(0, luod_event(&self->b, "suspend"));
+	ASSERT_EQ(0, luod_event(&self->a, "suspend"));
+	ASSERT_EQ(0, luod_send(&self->a, BACKUP_LATE, NULL, 0));
+	ASSERT_EQ(0, luod_event(&self->b, "cancel"));
+	EXPECT_TRUE(luod_has(&self->b, "a client of another user was not ready"));
+	EXPECT_FALSE(luod_has(&self->b, "1000"));
+	EXPECT_FALSE(luod_has(&self->b, "backup"));
+	ASSERT_EQ(0, luod_event(&self->b, "failed"));
+	EXPECT_TRUE(luod_has(&self->b, "\"uid\":1001,\"state\":\"waiting\""));
+	EXPECT_FALSE(luod_has(&self->b, "1000"));
+	EXPECT_FALSE(luod_has(&self->b, "backup"));
+	EXPECT_EQ(0, luod_event(&self->a, "cancel"));
+	EXPECT_TRUE(luod_has(&self->a, "busy with a backup"));
+	ASSERT_EQ(0, luod_event(&self->root, "failed"));
+	EXPECT_TRUE(luod_has(&self->root, "busy with a backup"));
+	EXPECT_TRUE(luod_has(&self->root, "\"uid\":1000,\"state\":\"refused\""));
+	EXPECT_TRUE(luod_has(&self->root, "\"uid\":1001,\"state\":\"waiting\""));
 }
 
 /* Who wants the update goes away: it goes on, and others can cancel it. */
@@ -259,8 +352,8 @@ UPDATE_TEST(luod_killed)
 		ASSERT_EQ(0, luod_ask(&self->root, LUOD_WATCH));
 		ASSERT_EQ(0, luod_connect(&self->a, ALICE));
 		ASSERT_EQ(0, luod_connect(&self->b, BOB));
-		ASSERT_EQ(0, luod_ask_with(&self->a, "{\"op\":\"attach\"}\n", &self->session_a, 1));
-		ASSERT_EQ(0, luod_ask_with(&self->b, "{\"op\":\"attach\"}\n", &self->session_b, 1));
+		ASSERT_EQ(0, luod_ask_with(&self->a, ATTACH, &self->session_a, 1));
+		ASSERT_EQ(0, luod_ask_with(&self->b, ATTACH, &self->session_b, 1));
 		ASSERT_EQ(0, luod_load_next(&self->root));
 	}
 }

@@ -151,6 +151,15 @@ static void come_back(struct __test_metadata *_metadata, char *const args[])
 	luod_leave(&a);
 	close(session);
 	be_client(_metadata, &b, BOB, "vm", &session);
+	/* Given back, it can be asked for again. */
+	EXPECT_EQ(0, luod_ask(&b, "{\"op\":\"release\",\"name\":\"vm\"}\n"));
+	EXPECT_EQ(-EBUSY, luod_session(&b, "vm"));
+	close(session);
+	EXPECT_EQ(0, ask_status(&root, "\"after\":"));
+	EXPECT_EQ(0, ask_status(&root, "\"waiting\":2,\"returned\":0"));
+	session = luod_session(&b, "vm");
+	ASSERT_LE(0, session);
+	EXPECT_TRUE(luod_has(&b, "\"origin\":\"before\""));
 	EXPECT_EQ(0, luod_ask(&b, "{\"op\":\"finish\",\"name\":\"vm\"}\n"));
 	luod_leave(&b);
 	close(session);
