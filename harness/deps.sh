@@ -58,6 +58,7 @@ needed()
 			/usr/bin/mandoc			mandoc
 			/usr/bin/systemd-analyze	systemd
 			/usr/bin/g++			g++
+			/usr/bin/pkg-config		pkg-config
 			/usr/bin/codespell		codespell
 			/usr/bin/clang			clang
 			/usr/bin/ld.lld			lld
