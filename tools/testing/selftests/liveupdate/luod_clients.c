@@ -4,6 +4,7 @@
  */
 #include <signal.h>
 #include <sys/socket.h>
+#include <sys/un.h>
 
 #include "luo.h"
 #include "lu_harness.h"
@@ -134,6 +135,94 @@ static void passing(struct __test_metadata *_metadata, int session, int type)
 	EXPECT_EQ(fds, lu_count_fds());
 }
 
+#define STRANGE_SOCKET	"/tmp/strange.sock"
+
+/* An answer of an agent that is none, with descriptors that nobody asked for. */
+struct strange {
+	const char *line;
+	int err;
+	int nr_fds;
+};
+
+static const struct strange strange[] = {
+	{ "hello\n", -EBADMSG },
+	{ "[]\n", -EBADMSG },
+	{ "{\"id\":1}\n", -EBADMSG },
+	{ "{\"ok\":true,\"origin\":\"new\",\"id\":1}\n", -EBADMSG },
+	{ "{\"ok\":true,\"origin\":\"new\",\"id\":1}\n", -EBADMSG, 8 },
+	{ "{\"ok\":false,\"error\":\"EBUSY\",\"id\":1}\n", -EBUSY, 2 },
+	{ "{\"ok\":false,\"error\":\"EGADS\",\"id\":1}\n", -EPROTO },
+	{ "{\"ok\":true,\"id\":2}\n", -ECONNRESET },
+	{ "{\"ok\":tr", -ECONNRESET },
+	{ "", -ECONNRESET },
+	{ NULL, -EBADMSG },
+	{ "{\"event\":\"prepare\",\"update\":7}\n{\"ok\":false,\"error\":\"EDQUOT\",\"id\":1}\n",
+	  -EDQUOT },
+};
+
+/* Twice as long as any line may be, and it does not end. */
+static void send_for_ever(int fd)
+{
+	static char spaces[1 << 20];
+	int i;
+
+	memset(spaces, ' ', sizeof(spaces));
+	for (i = 0; i < 32; i++)
+		if (send(fd, spaces, sizeof(spaces), MSG_NOSIGNAL) < 0)
+			return;
+}
+
+static void *strange_agent(void *arg)
+{
+	int listening = *(int *)arg, fds[8], i, j;
+	struct luod_client peer;
+	char c;
+
+	for (i = 0; i < (int)ARRAY_SIZE(strange); i++) {
+		peer.fd = accept(listening, NULL, NULL);
+		while (read(peer.fd, &c, 1) == 1 && c != '\n')
+			;
+		for (j = 0; j < strange[i].nr_fds; j++)
+			fds[j] = STDIN_FILENO;
+		if (!strange[i].line)
+			send_for_ever(peer.fd);
+		else if (*strange[i].line)
+			luod_send(&peer, strange[i].line, fds, strange[i].nr_fds);
+		luod_leave(&peer);
+	}
+	return NULL;
+}
+
+static void strange_agents(struct __test_metadata *_metadata)
+{
+	struct sockaddr_un addr = { .sun_family = AF_UNIX, .sun_path = STRANGE_SOCKET };
+	int before = lu_count_fds(), listening = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	struct luo_agent *agent;
+	struct luo_event event;
+	pthread_t thread;
+	size_t i;
+
+	ASSERT_EQ(0, bind(listening, (struct sockaddr *)&addr, sizeof(addr)));
+	ASSERT_EQ(0, listen(listening, 1));
+	ASSERT_EQ(0, pthread_create(&thread, NULL, strange_agent, &listening));
+	for (i = 0; i < ARRAY_SIZE(strange); i++) {
+		ASSERT_EQ(0, luo_agent_connect(&agent, STRANGE_SOCKET));
+		EXPECT_EQ(strange[i].err, luo_agent_session(agent, "vm", NULL))
+			TH_LOG("%zu", i);
+		/* What came before the answer is there. */
+		if (strange[i].err == -EDQUOT) {
+			EXPECT_EQ(0, luo_agent_event(agent, &event, -1));
+			EXPECT_EQ(LUO_EVENT_PREPARE, event.type);
+			EXPECT_EQ(7, event.update);
+			EXPECT_EQ(-ECONNRESET, luo_agent_event(agent, &event, -1));
+		}
+		luo_agent_close(agent);
+	}
+	pthread_join(thread, NULL);
+	close(listening);
+	EXPECT_EQ(before, lu_count_fds());
+}
+
 CLIENTS(library)
 {
 	int dev, session;
@@ -146,6 +235,7 @@ CLIENTS(library)
 	session_requests(_metadata, session);
 	passing(_metadata, session, SOCK_STREAM);
 	passing(_metadata, session, SOCK_SEQPACKET);
+	strange_agents(_metadata);
 }
 
 static void ask_the_agent(struct __test_metadata *_metadata, struct luo_agent *agent)
