@@ -221,6 +221,20 @@ void conn_flush_all(void)
 }
 
 /**
+ * conn_close_all - luod ends: close what clients have to do with it
+ *
+ * Nothing else of them is given back, and nobody is told: the process ends.
+ */
+void conn_close_all(void)
+{
+	struct conn *conn;
+
+	TAILQ_FOREACH(conn, &conns, link)
+		gate_close(conn->fd);
+	gate_stop();
+}
+
+/**
  * conn_error - the answer to a request that failed
  * @err: negative errno
  * @message: one line for people

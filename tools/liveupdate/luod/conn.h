@@ -89,6 +89,7 @@ int conn_take_fd(struct conn *conn);
 void conn_send(struct conn *conn, struct json_object *line, int fd);
 void conn_send_to_watchers(struct json_object *line);
 void conn_flush_all(void);
+void conn_close_all(void);
 struct json_object *conn_error(int err, const char *message);
 
 #endif /* LUOD_CONN_H */

@@ -467,6 +467,15 @@ static int start_undertaker(void)
 	return pid < 0 ? pid : 0;
 }
 
+/**
+ * gate_stop - luod ends: what gate_close() was given does not hold it up
+ */
+void gate_stop(void)
+{
+	if (!TAILQ_EMPTY(&graves))
+		start_undertaker();
+}
+
 /* Have the sockets closed, unless that is being done. */
 static void bury(void)
 {

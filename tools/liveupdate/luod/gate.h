@@ -42,5 +42,6 @@ int gate_receive(struct gate **gate, int socket, uid_t uid, bool any_file,
 		 gate_done done, void *arg);
 void gate_cancel(struct gate *gate);
 void gate_close(int socket);
+void gate_stop(void);
 
 #endif /* LUOD_GATE_H */

@@ -151,11 +151,12 @@ int server_start(int fd)
 }
 
 /**
- * server_stop - take no more
+ * server_stop - take no more, and let all go
  */
 void server_stop(void)
 {
 	event_del(incoming);
 	if (ours)
 		unlink(address.sun_path);
+	conn_close_all();
 }

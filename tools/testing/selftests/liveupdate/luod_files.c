@@ -366,6 +366,23 @@ FILES_TEST(luod_killed_meanwhile)
 	EXPECT_LE(0, luod_session(&self->b, "vm"));
 }
 
+/* luod is told to end, with a file in a connection: it does not wait for it. */
+FILES_TEST(luod_told_to_end_meanwhile)
+{
+	server_hold(true);
+	ASSERT_EQ(0, kill(self->pid, SIGSTOP));
+	ASSERT_EQ(0, kill(self->pid, SIGTERM));
+	ASSERT_EQ(0, give_file(self->pid, &self->a, " "));
+	EXPECT_EQ(0, luod_wait(self->pid));
+	ASSERT_TRUE(server_holds(1));
+	EXPECT_TRUE(luod_ended(&self->a));
+	luod_leave(&self->root);
+	luod_leave(&self->a);
+	luod_leave(&self->b);
+	self->pid = luod_start(NULL);
+	ASSERT_LT(0, self->pid);
+}
+
 /* A connection that is turned away, with a file in it that nobody has read. */
 FILES_TEST(file_that_nobody_read)
 {
