@@ -31,6 +31,7 @@
 
 #define pr_fmt(fmt) "KHO: " fmt
 
+#include <kunit/visibility.h>
 #include <linux/bitmap.h>
 #include <linux/crash_dump.h>
 #include <linux/crc32.h>
@@ -170,6 +171,7 @@ struct kho_verify {
 	struct kho_map_walk walk;
 	unsigned long max_nodes;
 	struct kho_map_sum sum;
+	u64 orders;		/* those of the bitmaps so far */
 };
 
 static int __init kho_verify_node(struct kho_map_walk *walk, phys_addr_t phys)
@@ -191,21 +193,11 @@ static int __init kho_verify_node(struct kho_map_walk *walk, phys_addr_t phys)
 	return 0;
 }
 
-/* A bitmap of the map: what its bits stand for. */
-struct kho_leaf {
-	const unsigned long *bits;
-	unsigned long start;	/* page of the first bit */
-	unsigned long end;	/* page behind the last one */
-	unsigned int order;
-};
-
-/* Whether the map has nothing between two pages, and a line if it has. */
-static bool __init kho_verify_none(const struct kho_leaf *leaf,
-				   unsigned long start, unsigned long end,
-				   const char *what)
+/* Whether a bitmap has nothing between two pages; what is there instead if not. */
+static bool __init kho_leaf_is_clear(struct kho_leaf *leaf, unsigned long start,
+				     unsigned long end, const char *instead)
 {
 	unsigned long bit, last;
-	phys_addr_t phys;
 
 	start = max(start, leaf->start);
 	end = min(end, leaf->end);
@@ -218,9 +210,8 @@ static bool __init kho_verify_none(const struct kho_leaf *leaf,
 	if (bit > last)
 		return true;
 
-	phys = PFN_PHYS(leaf->start + (bit << leaf->order));
-	kho_give_up("page map has order %u at %pa, expected RAM, found %s",
-		    leaf->order, &phys, what);
+	leaf->wrong = leaf->start + (bit << leaf->order);
+	leaf->instead = instead;
 	return false;
 }
 
@@ -228,7 +219,7 @@ static bool __init kho_verify_none(const struct kho_leaf *leaf,
  * What must not be preserved are a few ranges, what is may be every second page:
  * look at the ranges, not at the pages.
  */
-static bool __init kho_verify_ranges(const struct kho_leaf *leaf)
+static bool __init kho_leaf_is_memory(struct kho_leaf *leaf)
 {
 	unsigned long start, end, hole = 0;
 	phys_addr_t from, to;
@@ -236,30 +227,91 @@ static bool __init kho_verify_ranges(const struct kho_leaf *leaf)
 	int n;
 
 	for_each_mem_pfn_range(n, MAX_NUMNODES, &start, &end, NULL) {
-		if (!kho_verify_none(leaf, hole, start, "none"))
+		if (!kho_leaf_is_clear(leaf, hole, start, "none"))
 			return false;
 		hole = end;
 	}
-	if (!kho_verify_none(leaf, hole, ULONG_MAX, "none"))
+	if (!kho_leaf_is_clear(leaf, hole, ULONG_MAX, "none"))
 		return false;
 
 	for (n = 0; n < kho_scratch_cnt; n++) {
 		start = PHYS_PFN(kho_scratch[n].addr);
 		end = start + PHYS_PFN(kho_scratch[n].size);
-		if (!kho_verify_none(leaf, start, end, "scratch"))
+		if (!kho_leaf_is_clear(leaf, start, end, "scratch"))
 			return false;
 	}
 	for_each_reserved_mem_range(i, &from, &to)
-		if (!kho_verify_none(leaf, PFN_DOWN(from), PFN_UP(to),
-				     "memory in use"))
+		if (!kho_leaf_is_clear(leaf, PFN_DOWN(from), PFN_UP(to),
+				       "memory in use"))
 			return false;
+	return true;
+}
+
+/**
+ * kho_leaf_init - what the bits of a bitmap stand for
+ * @leaf: filled in
+ * @key:  key of the first bit, not 0
+ * @bits: the bitmap
+ *
+ * Return: false if no page has such a key.
+ */
+VISIBLE_IF_KUNIT bool __init kho_leaf_init(struct kho_leaf *leaf, u64 key,
+					   const unsigned long *bits)
+{
+	/* The order would be less than 0. */
+	if (key >> KHO_MAP_ORDER0_BIT > 1)
+		return false;
+
+	*leaf = (struct kho_leaf) {
+		.bits = bits,
+		.order = kho_key_order(key),
+		.start = kho_key_pfn(key),
+	};
+	leaf->end = leaf->start + (KHO_MAP_LEAF_BITS << leaf->order);
+	return true;
+}
+
+/**
+ * kho_leaf_is_apart - whether none of a bitmap's blocks lies within a larger one
+ * @leaf:   the bitmap
+ * @root:   address of the root of the map
+ * @orders: the larger orders that occur in the map, one bit each
+ *
+ * The larger blocks of an order that lie over @leaf are all in one bitmap, which
+ * the walk has met before. So this costs by larger blocks, not by pages.
+ *
+ * Return: true if so; else @leaf says which block it is.
+ */
+VISIBLE_IF_KUNIT bool __init kho_leaf_is_apart(struct kho_leaf *leaf,
+					       phys_addr_t root, u64 orders)
+{
+	while (orders) {
+		unsigned int order = __ffs64(orders);
+		u64 key = kho_map_key(leaf->start, order);
+		const unsigned long *over = kho_map_peek(root, key);
+		unsigned long first = key & (KHO_MAP_LEAF_BITS - 1), bit = first;
+		unsigned long end, pfn;
+
+		orders &= orders - 1;
+		end = first + max(KHO_MAP_LEAF_BITS >> (order - leaf->order), 1UL);
+		if (!over)
+			continue;
+		for_each_set_bit_from(bit, over, end) {
+			pfn = kho_key_pfn(key - first + bit);
+			if (!kho_leaf_is_clear(leaf, pfn, pfn + (1UL << order),
+					       "a larger block"))
+				return false;
+		}
+	}
 	return true;
 }
 
 static int __init kho_verify_leaf(struct kho_map_walk *walk, u64 key,
 				  const unsigned long *bits)
 {
-	struct kho_leaf leaf = { .bits = bits };
+	struct kho_verify *verify = container_of(walk, struct kho_verify, walk);
+	struct kho_leaf leaf;
+	phys_addr_t phys;
 
 	/* In the first bitmap are orders for which there is no memory. */
 	if (!key) {
@@ -270,11 +322,22 @@ static int __init kho_verify_leaf(struct kho_map_walk *walk, u64 key,
 		kho_give_up("page map has key %#lx, expected none so low", bit);
 		return -EBADMSG;
 	}
+	if (!kho_leaf_init(&leaf, key, bits)) {
+		kho_give_up("page map has a bitmap for key %#llx, expected none so high",
+			    key);
+		return -EBADMSG;
+	}
 
-	leaf.order = kho_key_order(key);
-	leaf.start = kho_key_pfn(key);
-	leaf.end = leaf.start + (KHO_MAP_LEAF_BITS << leaf.order);
-	return kho_verify_ranges(&leaf) ? 0 : -EBADMSG;
+	if (kho_leaf_is_memory(&leaf) &&
+	    kho_leaf_is_apart(&leaf, kho_in.map_root, verify->orders &
+			      ~(BIT_ULL(leaf.order + 1) - 1))) {
+		verify->orders |= BIT_ULL(leaf.order);
+		return 0;
+	}
+	phys = PFN_PHYS(leaf.wrong);
+	kho_give_up("page map has order %u at %pa, expected RAM, found %s",
+		    leaf.order, &phys, leaf.instead);
+	return -EBADMSG;
 }
 
 /*

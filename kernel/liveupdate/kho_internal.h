@@ -153,6 +153,29 @@ bool kho_scratch_overlap(phys_addr_t start, phys_addr_t size);
 /* kho_boot.c */
 void kho_boot_late(void);
 
+/**
+ * struct kho_leaf - a bitmap of the map, and the block in it that is wrong
+ * @bits:    the bitmap
+ * @start:   page of its first bit
+ * @end:     page behind that of its last one
+ * @order:   of its blocks
+ * @wrong:   first page of a block that cannot be preserved
+ * @instead: what is there
+ */
+struct kho_leaf {
+	const unsigned long *bits;
+	unsigned long start;
+	unsigned long end;
+	unsigned int order;
+	unsigned long wrong;
+	const char *instead;
+};
+
+#if IS_ENABLED(CONFIG_KUNIT)
+bool kho_leaf_init(struct kho_leaf *leaf, u64 key, const unsigned long *bits);
+bool kho_leaf_is_apart(struct kho_leaf *leaf, phys_addr_t root, u64 orders);
+#endif
+
 /* kho_vmalloc.c */
 #if IS_ENABLED(CONFIG_KUNIT)
 bool kho_vmalloc_valid(const struct kho_vmalloc *desc);
