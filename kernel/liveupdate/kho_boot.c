@@ -374,8 +374,15 @@ static bool __init kho_verify_map(const struct kho_check_ser *check)
 	return true;
 }
 
+struct kho_take {
+	struct kho_map_walk walk;
+	unsigned long nr_nodes;
+};
+
 static int __init kho_take_node(struct kho_map_walk *walk, phys_addr_t phys)
 {
+	struct kho_take *take = container_of(walk, struct kho_take, walk);
+
 	if (memblock_is_reserved(phys)) {
 		kho_give_up("page map uses node %pa twice", &phys);
 		return -EBADMSG;
@@ -384,6 +391,25 @@ static int __init kho_take_node(struct kho_map_walk *walk, phys_addr_t phys)
 		kho_give_up("no memory to reserve node %pa", &phys);
 		return -ENOMEM;
 	}
+	take->nr_nodes++;
+	return 0;
+}
+
+/* Undo as many. */
+static int __init kho_untake_node(struct kho_map_walk *walk, phys_addr_t phys)
+{
+	struct kho_take *take = container_of(walk, struct kho_take, walk);
+
+	if (!take->nr_nodes)
+		return 1;
+	take->nr_nodes--;
+	memblock_phys_free(phys, PAGE_SIZE);
+	return 0;
+}
+
+static int __init kho_untake_leaf(struct kho_map_walk *walk, u64 key,
+				  const unsigned long *bits)
+{
 	return 0;
 }
 
@@ -416,8 +442,8 @@ static int __init kho_take_leaf(struct kho_map_walk *walk, u64 key,
 
 static bool __init kho_take_map(void)
 {
-	struct kho_map_walk walk = {
-		.node = kho_take_node, .leaf = kho_take_leaf,
+	struct kho_take take = {
+		.walk = { .node = kho_take_node, .leaf = kho_take_leaf },
 	};
 
 	kho_nr_blocks = DIV_ROUND_UP(max_pfn, KHO_BLOCK_PAGES) + 1;
@@ -428,9 +454,12 @@ static bool __init kho_take_map(void)
 			    kho_nr_blocks);
 		return false;
 	}
-	if (!kho_map_walk(&walk, kho_in.map_root))
+	if (!kho_map_walk(&take.walk, kho_in.map_root))
 		return true;
 
+	take.walk.node = kho_untake_node;
+	take.walk.leaf = kho_untake_leaf;
+	kho_map_walk(&take.walk, kho_in.map_root);
 	memblock_free(kho_blocks, BITS_TO_LONGS(kho_nr_blocks) * sizeof(long));
 	kho_blocks = NULL;
 	return false;
@@ -498,10 +527,13 @@ static bool __init kho_read_root(void)
 		return false;
 	}
 	if (fdt_node_check_compatible(fdt, 0, KHO_FDT_COMPATIBLE)) {
-		const char *found = fdt_getprop(fdt, 0, "compatible", NULL);
+		int len = 0;
+		const char *found = fdt_getprop(fdt, 0, "compatible", &len);
 
-		kho_give_up("root FDT is '%.32s', expected '%s'",
-			    found ?: "", KHO_FDT_COMPATIBLE);
+		/* Any bytes, of another kernel. */
+		kho_give_up("root FDT is '%*pE', expected '%s'",
+			    found ? clamp(len - 1, 0, 32) : 0, found ?: "",
+			    KHO_FDT_COMPATIBLE);
 		return false;
 	}
 	if (!kho_get_u64(fdt, 0, KHO_FDT_MEMORY_MAP_PROP_NAME, &map)) {
