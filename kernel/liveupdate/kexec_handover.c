@@ -16,6 +16,7 @@
 
 #define pr_fmt(fmt) "KHO: " fmt
 
+#include <kunit/visibility.h>
 #include <linux/cleanup.h>
 #include <linux/init.h>
 #include <linux/io.h>
@@ -23,6 +24,7 @@
 #include <linux/libfdt.h>
 #include <linux/mm.h>
 #include <linux/mutex.h>
+#include <linux/slab.h>
 
 #include "kho_internal.h"
 
@@ -40,10 +42,18 @@ static DEFINE_MUTEX(kho_fdt_lock);
 static bool kho_fdt_closed;
 
 /*
- * Marks a subtree of ours that is the previous kernel's: its user has not come
- * up in this kernel, or could not make sense of it.
+ * Copy of the previous kernel's root FDT; %NULL if there was none. A subtree of
+ * ours whose name is in it is the previous kernel's: its user has not come up in
+ * this kernel, or could not make sense of it. This is not noted in our root FDT
+ * itself, so that what was handed over finds room to go on whatever its size.
  */
-#define KHO_CARRIED	"carried"
+static void *kho_carried __ro_after_init;
+
+/*
+ * The previous kernel's state is kept, and nobody here can hand it on or give it
+ * back: Kexec Handover did not start.
+ */
+bool kho_stranded __ro_after_init;
 
 /* Largest blob: what the page allocator has in one piece. */
 #define KHO_BLOB_MAX	(PAGE_SIZE << MAX_PAGE_ORDER)
@@ -82,6 +92,19 @@ bool kho_get_u64(const void *fdt, int node, const char *name, u64 *val)
 	return true;
 }
 
+static bool kho_is_carried(const char *name)
+{
+	return kho_carried && fdt_subnode_offset(kho_carried, 0, name) >= 0;
+}
+
+/* A subtree is of this kernel from here on. */
+static void kho_uncarry(const char *name)
+{
+	if (kho_is_carried(name))
+		fdt_del_node(kho_carried,
+			     fdt_subnode_offset(kho_carried, 0, name));
+}
+
 static int kho_insert_subtree(void *fdt, const char *name, void *blob,
 			      size_t size)
 {
@@ -94,7 +117,7 @@ static int kho_insert_subtree(void *fdt, const char *name, void *blob,
 
 	fdt_open_into(fdt, fdt, PAGE_SIZE);
 	node = fdt_subnode_offset(fdt, 0, name);
-	if (node >= 0 && fdt_getprop(fdt, node, KHO_CARRIED, NULL))
+	if (node >= 0 && kho_is_carried(name))
 		fdt_del_node(fdt, node);
 	node = fdt_add_subnode(fdt, 0, name);
 	if (node < 0) {
@@ -106,6 +129,7 @@ static int kho_insert_subtree(void *fdt, const char *name, void *blob,
 		fdt_del_node(fdt, node);
 		err = -ENOSPC;
 	} else {
+		kho_uncarry(name);
 		err = 0;
 	}
 	fdt_pack(fdt);
@@ -308,7 +332,7 @@ bool kho_carries_state(void)
 
 	for (node = fdt_first_subnode(fdt, 0); node >= 0; node = next) {
 		next = fdt_next_subnode(fdt, node);
-		if (!fdt_getprop(fdt, node, KHO_CARRIED, NULL))
+		if (!kho_is_carried(fdt_get_name(fdt, node, NULL)))
 			continue;
 		if (kho_carried_is_kept(node)) {
 			carries = true;
@@ -331,33 +355,48 @@ void kho_close_root(void)
 	kho_fdt_closed = true;
 }
 
-/* What the previous kernel left goes on, until its user replaces it. */
-static int __init kho_carry_subtrees(void *fdt)
+/* The subtrees of @from go on in @fdt, all but the one that is made anew. */
+static int __init kho_carry_subtrees(void *fdt, const void *from)
 {
 	int node, copy;
 	u64 addr, len;
 
-	if (!kho_in.fdt)
-		return 0;
-
-	fdt_for_each_subnode(node, kho_in.fdt, 0) {
-		const char *name = fdt_get_name(kho_in.fdt, node, NULL);
+	fdt_for_each_subnode(node, from, 0) {
+		const char *name = fdt_get_name(from, node, NULL);
 
 		if (!name || !strcmp(name, KHO_CHECK_SUBTREE_NAME) ||
-		    !kho_get_u64(kho_in.fdt, node, KHO_FDT_SUB_TREE_PROP_NAME,
+		    !kho_get_u64(from, node, KHO_FDT_SUB_TREE_PROP_NAME,
 				 &addr) ||
-		    !kho_get_u64(kho_in.fdt, node,
-				 KHO_FDT_SUB_TREE_SIZE_PROP_NAME, &len))
+		    !kho_get_u64(from, node, KHO_FDT_SUB_TREE_SIZE_PROP_NAME,
+				 &len))
 			continue;
 		copy = fdt_add_subnode(fdt, 0, name);
 		if (copy < 0 ||
 		    kho_set_u64(fdt, copy, KHO_FDT_SUB_TREE_PROP_NAME, addr) ||
-		    kho_set_u64(fdt, copy, KHO_FDT_SUB_TREE_SIZE_PROP_NAME,
-				len) ||
-		    fdt_setprop_empty(fdt, copy, KHO_CARRIED))
+		    kho_set_u64(fdt, copy, KHO_FDT_SUB_TREE_SIZE_PROP_NAME, len))
 			return -ENOSPC;
 	}
 	return 0;
+}
+
+/**
+ * kho_make_tree - make a root FDT
+ * @fdt:  the page for it
+ * @from: the previous kernel's, whose subtrees go on in it; %NULL for none
+ *
+ * Nothing is added to a subtree that goes on: it takes as much room as it did,
+ * and the checksums, too, find the room that they had.
+ *
+ * Return: 0, or -ENOSPC.
+ */
+VISIBLE_IF_KUNIT int __init kho_make_tree(void *fdt, const void *from)
+{
+	if (fdt_create_empty_tree(fdt, PAGE_SIZE) ||
+	    fdt_setprop_string(fdt, 0, "compatible", KHO_FDT_COMPATIBLE) ||
+	    kho_set_u64(fdt, 0, KHO_FDT_MEMORY_MAP_PROP_NAME,
+			kho_map_root(&kho_map)))
+		return -ENOSPC;
+	return from ? kho_carry_subtrees(fdt, from) : 0;
 }
 
 static int __init kho_make_root(void)
@@ -365,25 +404,43 @@ static int __init kho_make_root(void)
 	void *fdt;
 	int err;
 
+	if (kho_in.fdt) {
+		kho_carried = kmemdup(kho_in.fdt, PAGE_SIZE, GFP_KERNEL);
+		if (!kho_carried)
+			return -ENOMEM;
+	}
+
 	fdt = kho_alloc_preserve(PAGE_SIZE);
 	if (IS_ERR(fdt))
 		return PTR_ERR(fdt);
 
-	err = fdt_create_empty_tree(fdt, PAGE_SIZE);
-	if (!err)
-		err = fdt_setprop_string(fdt, 0, "compatible",
-					 KHO_FDT_COMPATIBLE);
-	if (!err)
-		err = kho_set_u64(fdt, 0, KHO_FDT_MEMORY_MAP_PROP_NAME,
-				  kho_map_root(&kho_map));
-	if (!err)
-		err = kho_carry_subtrees(fdt);
+	err = kho_make_tree(fdt, kho_in.fdt);
 	if (err) {
 		kho_unpreserve_free(fdt);
-		return -ENOSPC;
+		return err;
 	}
 	kho_out_fdt = fdt;
 	return 0;
+}
+
+/*
+ * Nothing can be handed on. What the previous kernel left is still out of the
+ * allocator, but out of reach: a kexec would lose it.
+ */
+static void __init kho_stay_off(int err)
+{
+	kho_stranded = kho_in.taken;
+	if (kho_stranded)
+		pr_err("cannot start: %d; what the previous kernel handed over is kept, but out of reach, and there is no kexec from here\n",
+		       err);
+	else
+		pr_err("cannot start: %d, Kexec Handover stays off\n", err);
+
+	if (kho_out_fdt)
+		kho_unpreserve_free(kho_out_fdt);
+	kho_out_fdt = NULL;
+	kho_pages_ready(false);
+	kho_enable = false;
 }
 
 /*
@@ -406,16 +463,10 @@ static int __init kho_init(void)
 		err = kho_make_root();
 	}
 	if (!err)
-		err = kho_check_init();
+		err = kho_debug_fail_init() ?: kho_check_init();
 	kho_scratch_late();
-	if (err) {
-		pr_err("cannot start: %d, Kexec Handover stays off\n", err);
-		if (kho_out_fdt)
-			kho_unpreserve_free(kho_out_fdt);
-		kho_out_fdt = NULL;
-		kho_pages_ready(false);
-		kho_enable = false;
-	}
+	if (err)
+		kho_stay_off(err);
 	return 0;
 }
 pure_initcall(kho_init);

@@ -32,6 +32,9 @@
  *	entry NAME PATH PROP [AT >]... OFFSET
  *					the same for a page of a chain, which is
  *					summed again: the sender made a mistake
+ *
+ * ``kho_debug.fail_init=1`` on the kernel command line has the handover fail to
+ * start.
  */
 
 #define pr_fmt(fmt) "KHO: " fmt
@@ -55,6 +58,20 @@
 static bool kho_debug_checks = true;
 module_param_named(checks, kho_debug_checks, bool, 0444);
 MODULE_PARM_DESC(checks, "check what is preserved and unpreserved");
+
+static bool kho_debug_init_fails;
+module_param_named(fail_init, kho_debug_init_fails, bool, 0444);
+MODULE_PARM_DESC(fail_init, "fail to start");
+
+/**
+ * kho_debug_fail_init - an error for tests
+ *
+ * Return: 0, or -ENOSPC if that is what was asked for.
+ */
+int __init kho_debug_fail_init(void)
+{
+	return kho_debug_init_fails ? -ENOSPC : 0;
+}
 
 /* Bugs of callers end here. */
 VISIBLE_IF_KUNIT void kho_debug_report(unsigned long pfn, const char *what)

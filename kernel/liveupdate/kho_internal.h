@@ -188,12 +188,17 @@ u32 kho_fdt_crc(const void *fdt);
 
 /* kexec_handover.c */
 extern void *kho_out_fdt;
+extern bool kho_stranded;
 
 bool kho_get_u64(const void *fdt, int node, const char *name, u64 *val);
 bool kho_carries_state(void);
 void kho_close_root(void);
 
 void *kho_copy_blob(const void *fdt, const char *name, size_t *size);
+
+#if IS_ENABLED(CONFIG_KUNIT)
+int kho_make_tree(void *fdt, const void *from);
+#endif
 
 /* kexec_handover_debugfs.c */
 #ifdef CONFIG_KEXEC_HANDOVER_DEBUGFS
@@ -210,6 +215,7 @@ int kho_debug_preserve(unsigned long pfn, unsigned long nr);
 bool kho_debug_unpreserve(unsigned long pfn, unsigned long nr,
 			  unsigned int order);
 void kho_debug_corrupt(void);
+int kho_debug_fail_init(void);
 u32 kho_chain_guess_size(const struct kho_chain_page *page);
 void kho_chain_resum(struct kho_chain_page *page, u32 entry_size);
 void kho_debug_init(struct dentry *dir);
@@ -229,6 +235,12 @@ static inline bool kho_debug_unpreserve(unsigned long pfn, unsigned long nr,
 }
 
 static inline void kho_debug_corrupt(void) { }
+
+static inline int kho_debug_fail_init(void)
+{
+	return 0;
+}
+
 static inline void kho_debug_init(struct dentry *dir) { }
 #endif
 

@@ -339,6 +339,10 @@ static bool kho_image_fits(const struct kimage *image)
  */
 int kho_kexec_check(const struct kimage *image)
 {
+	if (image->type == KEXEC_TYPE_DEFAULT && kho_stranded) {
+		pr_err("the previous kernel's state is kept, but Kexec Handover did not start in this kernel and cannot hand it on; an ordinary reboot gives it up\n");
+		return -EOPNOTSUPP;
+	}
 	if (image->type != KEXEC_TYPE_DEFAULT ||
 	    (!atomic_read(&kho_holders) && !kho_carries_state()))
 		return 0;

@@ -205,7 +205,7 @@ static int __init luo_init(void)
 	if (!luo_wanted)
 		return 0;
 	if (!kho_is_enabled()) {
-		pr_warn("stays off: it needs Kexec Handover, boot with kho=on\n");
+		pr_warn("stays off: it needs Kexec Handover, which is off (see kho=) or did not start\n");
 		return 0;
 	}
 

@@ -316,3 +316,25 @@ TEST_F_TIMEOUT(corrupt, read_by_a_later_kernel, LU_TIMEOUT)
 	}
 	EXPECT_EQ(0, complaints());
 }
+
+/*
+ * The handover cannot start in the next kernel: what came is kept, nobody can have
+ * it, and a kexec does not lose it in silence.
+ */
+TEST_F_TIMEOUT(corrupt, did_not_start, LU_TIMEOUT)
+{
+	if (self->stage == 1) {
+		ASSERT_EQ(0, preserve_one(self->dev, "first", 1));
+		LU_KEXEC_WITH(2, "kho_debug.fail_init=1");
+	}
+	EXPECT_EQ(-ENOENT, self->dev);
+	EXPECT_EQ(1, lu_log_lines("KHO: ", LOG_WARNING));
+	EXPECT_EQ(1, lu_log_lines("is kept, but out of reach", LOG_ERR));
+	EXPECT_EQ(1, lu_log_lines("stays off: it needs Kexec Handover, which", LOG_WARNING));
+	EXPECT_EQ(-EOPNOTSUPP, lu_load(3, NULL));
+	EXPECT_EQ(1, lu_log_lines("an ordinary reboot gives it up", LOG_ERR));
+	ASSERT_EQ(0, lu_load_tools("-c", 3));
+	EXPECT_EQ(-EOPNOTSUPP, lu_jump());
+	EXPECT_EQ(2, lu_log_lines("an ordinary reboot gives it up", LOG_ERR));
+	lu_unload();
+}

@@ -1,0 +1,123 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Unit tests of the root FDT: as full as a kernel can make it, it must go on in
+ * the next one.
+ */
+#include <kunit/test.h>
+#include <linux/io.h>
+#include <linux/libfdt.h>
+#include <linux/mm.h>
+
+#include "kho_internal.h"
+
+static int kho_test_init(struct kunit *test)
+{
+	if (!kho_is_enabled())
+		kunit_skip(test, "the handover is off, boot with kho=on");
+	return 0;
+}
+
+static void kho_test_free_blob(void *blob)
+{
+	kho_unpreserve_free(blob);
+}
+
+static void *kho_test_blob(struct kunit *test)
+{
+	void *blob = kho_alloc_preserve(PAGE_SIZE);
+
+	KUNIT_ASSERT_FALSE(test, IS_ERR(blob));
+	KUNIT_ASSERT_EQ(test, 0,
+			kunit_add_action_or_reset(test, kho_test_free_blob,
+						  blob));
+	return blob;
+}
+
+static unsigned int kho_test_subtrees(const void *fdt)
+{
+	unsigned int nr = 0;
+	int node;
+
+	fdt_for_each_subnode(node, fdt, 0)
+		nr++;
+	return nr;
+}
+
+/* Add subtrees with names of @len bytes until there is room for no other. */
+static unsigned int kho_test_fill(struct kunit *test, void *blob,
+				  unsigned int len)
+{
+	unsigned int nr = 0;
+	char name[32];
+	int err;
+
+	do {
+		snprintf(name, sizeof(name), "%0*u", len, nr);
+		err = kho_add_subtree(name, blob, PAGE_SIZE);
+	} while (!err && ++nr < PAGE_SIZE);
+	KUNIT_EXPECT_EQ(test, err, -ENOSPC);
+	return nr;
+}
+
+/* Names of some lengths, so that one of them leaves no byte. */
+static void __init kho_root_test_full(struct kunit *test)
+{
+	void *next = kunit_kzalloc(test, PAGE_SIZE, GFP_KERNEL);
+	void *blob = kho_test_blob(test);
+	unsigned int len, nr, total;
+
+	KUNIT_ASSERT_NOT_NULL(test, next);
+	total = kho_test_subtrees(kho_out_fdt);
+
+	for (len = 4; len < 32; len += 3) {
+		size_t size;
+		void *full;
+
+		nr = kho_test_fill(test, blob, len);
+		KUNIT_EXPECT_GT(test, nr, 20);
+		full = kho_copy_blob(kho_out_fdt, NULL, &size);
+		while (nr--)
+			kho_remove_subtree(blob);
+		KUNIT_EXPECT_EQ(test, total, kho_test_subtrees(kho_out_fdt));
+		KUNIT_ASSERT_FALSE(test, IS_ERR(full));
+		KUNIT_ASSERT_LE(test, size, PAGE_SIZE);
+
+		KUNIT_EXPECT_EQ_MSG(test, 0, kho_make_tree(next, full),
+				    "names of %u bytes, %zu in all", len, size);
+		/* The checksums come later, and find their place. */
+		KUNIT_EXPECT_EQ(test, kho_test_subtrees(full) - 1,
+				kho_test_subtrees(next));
+		KUNIT_EXPECT_EQ(test, 0, fdt_pack(next));
+		KUNIT_EXPECT_LT(test, fdt_totalsize(next), size);
+		kvfree(full);
+	}
+}
+
+static void kho_root_test_names(struct kunit *test)
+{
+	void *blob = kho_test_blob(test), *other = kho_test_blob(test);
+	unsigned int total = kho_test_subtrees(kho_out_fdt);
+
+	KUNIT_EXPECT_EQ(test, -EINVAL, kho_add_subtree("test", blob, 0));
+	KUNIT_EXPECT_EQ(test, 0, kho_add_subtree("test", blob, PAGE_SIZE));
+	KUNIT_EXPECT_EQ(test, -EEXIST, kho_add_subtree("test", other, 1));
+	kho_remove_subtree(other);
+	KUNIT_EXPECT_EQ(test, total + 1, kho_test_subtrees(kho_out_fdt));
+	kho_remove_subtree(blob);
+	KUNIT_EXPECT_EQ(test, total, kho_test_subtrees(kho_out_fdt));
+	KUNIT_EXPECT_FALSE(test, kho_carries_state());
+}
+
+static struct kunit_case __refdata kho_root_cases[] = {
+	KUNIT_CASE(kho_root_test_full),
+	KUNIT_CASE(kho_root_test_names),
+	{}
+};
+
+static struct kunit_suite kho_root_suite = {
+	.name = "kho_root",
+	.init = kho_test_init,
+	.test_cases = kho_root_cases,
+};
+
+kunit_test_init_section_suites(&kho_root_suite);
