@@ -33,6 +33,14 @@
  *					the same for a page of a chain, which is
  *					summed again: the sender made a mistake
  *
+ * Mistakes of the sender's in the page map, which get the right checksums::
+ *
+ *	slot NODE SLOT VALUE		a word of a node is set right before the
+ *					jump, to a number, or with nN to the
+ *					address of node N
+ *	block ADDRESS ORDER		a block is added at once, whatever is
+ *					there; what was asked for stays
+ *
  * ``kho_debug.fail_init=1`` on the kernel command line has the handover fail to
  * start.
  */
@@ -44,6 +52,7 @@
 #include <linux/debugfs.h>
 #include <linux/fs.h>
 #include <linux/io.h>
+#include <linux/kstrtox.h>
 #include <linux/libfdt.h>
 #include <linux/log2.h>
 #include <linux/memory_hotplug.h>
@@ -172,6 +181,9 @@ struct kho_corrupt {
 	unsigned int nr_at;
 	unsigned long offset;
 	bool resum;
+	bool is_slot;		/* a node gets a word, before it is summed */
+	bool to_node;		/* @value is the number of a node */
+	u64 value;
 };
 
 static struct kho_corrupt kho_corrupt;
@@ -247,15 +259,43 @@ static int kho_find_leaf(struct kho_map_walk *walk, u64 key,
 	return 0;
 }
 
-static u8 *kho_find_map(const struct kho_corrupt *corrupt)
+static u8 *kho_find_node_nr(unsigned long nr)
 {
 	struct kho_find_node find = {
 		.walk = { .node = kho_find_node, .leaf = kho_find_leaf },
-		.nr = corrupt->nr,
+		.nr = nr,
 	};
 
 	kho_map_walk(&find.walk, kho_map_root(&kho_map));
 	return find.found;
+}
+
+static u8 *kho_find_map(const struct kho_corrupt *corrupt)
+{
+	return kho_find_node_nr(corrupt->nr);
+}
+
+/**
+ * kho_debug_damage_map - do to the page map what was asked for in debugfs
+ *
+ * Context: at the jump, when nothing else runs, before the map is summed.
+ */
+void kho_debug_damage_map(void)
+{
+	u64 value = kho_corrupt.value;
+	u8 *base, *node;
+
+	if (!kho_corrupt.is_slot)
+		return;
+	base = kho_corrupt.find(&kho_corrupt);
+	node = kho_corrupt.to_node ? kho_find_node_nr(value) : NULL;
+	if (node)
+		value = virt_to_phys(node);
+	if (base && !kho_corrupt.to_node == !node)
+		memcpy(base + kho_corrupt.offset, &value, sizeof(value));
+	else
+		base = NULL;
+	pr_notice("%s a slot for a test\n", base ? "set" : "did not find");
 }
 
 /**
@@ -268,7 +308,7 @@ void kho_debug_corrupt(void)
 	u32 entry_size;
 	u8 *base;
 
-	if (!kho_corrupt.find)
+	if (!kho_corrupt.find || kho_corrupt.is_slot)
 		return;
 	base = kho_corrupt.find(&kho_corrupt);
 	if (base) {
@@ -301,11 +341,40 @@ static int kho_parse_steps(const char *text, struct kho_corrupt *c)
 	return -EINVAL;
 }
 
+/* "NODE SLOT VALUE", behind "slot". */
+static int kho_parse_slot(const char *text, struct kho_corrupt *c)
+{
+	char value[20];
+
+	if (sscanf(text, "%lu %lu %19s", &c->nr, &c->offset, value) != 3 ||
+	    c->offset >= KHO_MAP_TABLE_SLOTS)
+		return -EINVAL;
+	c->offset *= sizeof(u64);
+	c->is_slot = true;
+	c->to_node = value[0] == 'n';
+	return kstrtou64(value + c->to_node, 0, &c->value);
+}
+
+/* "ADDRESS ORDER", behind "block". */
+static int kho_add_block(const char *text)
+{
+	unsigned long long phys;
+	unsigned int order;
+
+	if (sscanf(text, "%lli %u", &phys, &order) != 2 ||
+	    order > KHO_MAP_MAX_ORDER || !IS_ALIGNED(phys, PAGE_SIZE << order))
+		return -EINVAL;
+	return kho_map_set(&kho_map, PHYS_PFN(phys), 1, order);
+}
+
 static int kho_parse_corrupt(const char *line, struct kho_corrupt *corrupt)
 {
 	struct kho_corrupt c = {};
 	char what[8];
 	int used = 0;
+
+	if (!strncmp(line, "block ", 6))
+		return kho_add_block(line + 6);
 
 	if (sscanf(line, "root %lu", &c.offset) == 1)
 		c.find = kho_find_root;
@@ -320,6 +389,8 @@ static int kho_parse_corrupt(const char *line, struct kho_corrupt *corrupt)
 		 (!strcmp(what, "chain") || !strcmp(what, "entry")) &&
 		 !kho_parse_steps(line + used, &c))
 		c.find = kho_find_chain;
+	else if (!strncmp(line, "slot ", 5) && !kho_parse_slot(line + 5, &c))
+		c.find = kho_find_map;
 	else if (line[0] && line[0] != '\n')
 		return -EINVAL;
 

@@ -214,6 +214,7 @@ struct dentry;
 int kho_debug_preserve(unsigned long pfn, unsigned long nr);
 bool kho_debug_unpreserve(unsigned long pfn, unsigned long nr,
 			  unsigned int order);
+void kho_debug_damage_map(void);
 void kho_debug_corrupt(void);
 int kho_debug_fail_init(void);
 u32 kho_chain_guess_size(const struct kho_chain_page *page);
@@ -234,6 +235,7 @@ static inline bool kho_debug_unpreserve(unsigned long pfn, unsigned long nr,
 	return true;
 }
 
+static inline void kho_debug_damage_map(void) { }
 static inline void kho_debug_corrupt(void) { }
 
 static inline int kho_debug_fail_init(void)

@@ -391,6 +391,7 @@ void kho_kexec_seal(const struct kimage *image)
 	if (!image->kho_fdt)
 		return;
 
+	kho_debug_damage_map();
 	kho_map_sum(&kho_map, &sum);
 	*kho_check = (struct kho_check_ser) {
 		.magic = KHO_CHECK_MAGIC,
