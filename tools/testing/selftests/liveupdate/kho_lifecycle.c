@@ -6,32 +6,10 @@
 #include <sys/mman.h>
 #include <syslog.h>
 
-#include "lu_harness.h"
+#include "lu_lifecycle.h"
 
 #define KHO		"/sys/kernel/debug/kho/"
 #define MAX_AREAS	128
-
-FIXTURE(kho)
-{
-	int dev;
-	int stage;
-};
-
-FIXTURE_SETUP(kho)
-{
-	if (!lu_stage())
-		SKIP(return, LU_NO_GUEST);
-	self->stage = lu_stage();
-	self->dev = lu_open_dev();
-	ASSERT_LE(0, self->dev);
-}
-
-FIXTURE_TEARDOWN(kho)
-{
-	close(self->dev);
-}
-
-#define LIFECYCLE(name)		TEST_F_TIMEOUT(kho, name, LU_TIMEOUT)
 
 /* Numbers, one or two in a line: how many lines there were. */
 static int read_lines(const char *path, uint64_t lines[][2], int max)
@@ -104,7 +82,7 @@ static const struct {
 	size_t size;
 } kept[] = { { "one", LU_MIB }, { "two", 3 * LU_MIB }, { "empty", 0 } };
 
-static void take(struct __test_metadata *_metadata, FIXTURE_DATA(kho) * self, int session[],
+static void take(struct __test_metadata *_metadata, FIXTURE_DATA(lifecycle) * self, int session[],
 		 int fd[])
 {
 	size_t i;
@@ -121,7 +99,7 @@ static void take(struct __test_metadata *_metadata, FIXTURE_DATA(kho) * self, in
 	}
 }
 
-static void make(struct __test_metadata *_metadata, FIXTURE_DATA(kho) * self, int session[],
+static void make(struct __test_metadata *_metadata, FIXTURE_DATA(lifecycle) * self, int session[],
 		 int fd[])
 {
 	size_t i;

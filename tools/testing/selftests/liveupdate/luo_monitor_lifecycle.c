@@ -3,33 +3,11 @@
  * Sessions from the previous kernel as an administrator sees them, and how
  * those are dropped or found that nobody asks for.
  */
-#include "lu_harness.h"
+#include "lu_lifecycle.h"
 #include "lu_monitor.h"
 
 #define BIG		(32 * LU_MIB)
 #define SIZE		(3 * LU_PAGE)
-
-FIXTURE(admin)
-{
-	int dev;
-	int stage;
-};
-
-FIXTURE_SETUP(admin)
-{
-	if (!lu_stage())
-		SKIP(return, LU_NO_GUEST);
-	self->stage = lu_stage();
-	self->dev = lu_open_dev();
-	ASSERT_LE(0, self->dev);
-}
-
-FIXTURE_TEARDOWN(admin)
-{
-	close(self->dev);
-}
-
-#define ADMIN(name)	TEST_F_TIMEOUT(admin, name, LU_TIMEOUT)
 
 /* The session called @name that is the @nth of it in the list, from 0. */
 static int find(int dev, const char *name, int nth,
@@ -44,30 +22,16 @@ static int find(int dev, const char *name, int nth,
 	return err;
 }
 
-static int make(int dev, const char *name, size_t size, uint64_t seed)
+static void start_discard(struct __test_metadata *_metadata, FIXTURE_DATA(lifecycle) * self)
 {
-	int session = lu_create(dev, name), fd, err;
-
-	if (session < 0)
-		return session;
-	fd = lu_memfd(name, size, seed);
-	if (fd < 0)
-		return fd;
-	err = lu_preserve(session, fd, seed);
-	close(fd);
-	return err ?: session;
-}
-
-static void start_discard(struct __test_metadata *_metadata, FIXTURE_DATA(admin) * self)
-{
-	ASSERT_LE(0, make(self->dev, "big", BIG, 1));
-	ASSERT_LE(0, make(self->dev, "odd \"\x01\"", SIZE, 2));
+	ASSERT_LE(0, preserve_one(self->dev, "big", 1, BIG, 1));
+	ASSERT_LE(0, preserve_one(self->dev, "odd \"\x01\"", 2, SIZE, 2));
 	ASSERT_LE(0, lu_create(self->dev, "empty"));
 	EXPECT_STREQ("prepared", lu_sysfs("state"));
 	LU_KEXEC(2);
 }
 
-static void check_views(struct __test_metadata *_metadata, FIXTURE_DATA(admin) * self)
+static void check_views(struct __test_metadata *_metadata, FIXTURE_DATA(lifecycle) * self)
 {
 	EXPECT_STREQ("updated", lu_sysfs("state"));
 	EXPECT_STREQ("1", lu_sysfs("number"));
@@ -80,7 +44,7 @@ static void check_views(struct __test_metadata *_metadata, FIXTURE_DATA(admin) *
 }
 
 /* An administrator drops what nobody wants, and gets its memory. */
-ADMIN(discard)
+LIFECYCLE(discard)
 {
 	struct liveupdate_ioctl_next_session s;
 	int session, fd, poll_fd;
@@ -150,18 +114,18 @@ ADMIN(discard)
 }
 
 /* Two of a name, and one dropped on the way: C knows the older one by its id. */
-ADMIN(older_of_a_name)
+LIFECYCLE(older_of_a_name)
 {
 	struct liveupdate_ioctl_next_session s;
 	int session, fd;
 
 	if (self->stage == 1) {
-		ASSERT_LE(0, make(self->dev, "same", SIZE, 1));
-		ASSERT_LE(0, make(self->dev, "dropped", SIZE, 3));
+		ASSERT_LE(0, preserve_one(self->dev, "same", 1, SIZE, 1));
+		ASSERT_LE(0, preserve_one(self->dev, "dropped", 3, SIZE, 3));
 		LU_KEXEC(2);
 	}
 	if (self->stage == 2) {
-		ASSERT_LE(0, make(self->dev, "same", SIZE, 2));
+		ASSERT_LE(0, preserve_one(self->dev, "same", 2, SIZE, 2));
 		/* Here, the name stands for one of each direction. */
 		EXPECT_EQ(0, find(self->dev, "same", 1, &s));
 		EXPECT_EQ(-ENOENT, find(self->dev, "same", 2, &s));
@@ -203,7 +167,7 @@ ADMIN(older_of_a_name)
  * trace_event=liveupdate:*": the list of tests says what to look for there.
  * Somebody who polls the state is told of the freeze.
  */
-ADMIN(reboot_traced)
+LIFECYCLE(reboot_traced)
 {
 	char line[96];
 	int fd, i;
@@ -212,7 +176,7 @@ ADMIN(reboot_traced)
 	if (self->stage == 1) {
 		for (i = 0; i < 20; i++) {
 			snprintf(line, sizeof(line), "traced %d", i);
-			ASSERT_LE(0, make(self->dev, line, SIZE, i));
+			ASSERT_LE(0, preserve_one(self->dev, line, i, SIZE, i));
 		}
 		pid = fork();
 		ASSERT_LE(0, pid);

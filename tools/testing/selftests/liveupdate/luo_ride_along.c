@@ -2,37 +2,15 @@
 /*
  * A session that B did not finish goes on to C, whatever B did with it.
  */
-#include "lu_harness.h"
+#include "lu_lifecycle.h"
 #include "lu_monitor.h"
 
 #define NAME	"rider"
 #define FILES	3
 #define SIZE	(300 * LU_KIB + 5)
 
-FIXTURE(ride)
-{
-	int dev;
-	int stage;
-};
-
-FIXTURE_SETUP(ride)
-{
-	if (!lu_stage())
-		SKIP(return, LU_NO_GUEST);
-	self->stage = lu_stage();
-	self->dev = lu_open_dev();
-	ASSERT_LE(0, self->dev);
-}
-
-FIXTURE_TEARDOWN(ride)
-{
-	close(self->dev);
-}
-
-#define RIDE(name)	TEST_F_TIMEOUT(ride, name, LU_TIMEOUT)
-
 /* Stage 1 of all: one session with some files. */
-static void start(struct __test_metadata *_metadata, FIXTURE_DATA(ride) * self)
+static void start(struct __test_metadata *_metadata, FIXTURE_DATA(lifecycle) * self)
 {
 	int session = lu_create(self->dev, NAME), fd, i;
 
@@ -46,33 +24,22 @@ static void start(struct __test_metadata *_metadata, FIXTURE_DATA(ride) * self)
 	LU_KEXEC(2);
 }
 
-static int retrieve_one(int session, uint64_t token, uint64_t seed)
-{
-	int fd = lu_retrieve_fd(session, token);
-
-	if (fd < 0)
-		return fd;
-	if (lu_size(fd) != SIZE)
-		return -ENODATA;
-	return lu_check(fd, 0, SIZE, seed) ?: fd;
-}
-
 /* The last stage of most: everything is there, with these seeds. */
-static void arrive(struct __test_metadata *_metadata, FIXTURE_DATA(ride) * self,
+static void arrive(struct __test_metadata *_metadata, FIXTURE_DATA(lifecycle) * self,
 		   const uint64_t seeds[FILES])
 {
 	int session = lu_retrieve(self->dev, NAME), i;
 
 	ASSERT_LE(0, session);
 	for (i = 0; i < FILES; i++)
-		EXPECT_LE(0, retrieve_one(session, i, seeds[i]))
+		EXPECT_LE(0, retrieve_one(session, i, SIZE, seeds[i]))
 			TH_LOG("token %d", i);
 	EXPECT_EQ(0, lu_finish(session));
 	close(session);
 	EXPECT_EQ(-ENOENT, lu_retrieve(self->dev, NAME));
 }
 
-RIDE(nobody_cared)
+LIFECYCLE(nobody_cared)
 {
 	static const uint64_t seeds[FILES] = { 0, 1, 2 };
 
@@ -83,7 +50,7 @@ RIDE(nobody_cared)
 	arrive(_metadata, self, seeds);
 }
 
-RIDE(retrieved_and_closed)
+LIFECYCLE(retrieved_and_closed)
 {
 	static const uint64_t seeds[FILES] = { 0, 7, 2 };
 	int session, fd;
@@ -93,7 +60,7 @@ RIDE(retrieved_and_closed)
 	if (self->stage == 2) {
 		session = lu_retrieve(self->dev, NAME);
 		ASSERT_LE(0, session);
-		fd = retrieve_one(session, 1, 1);
+		fd = retrieve_one(session, 1, SIZE, 1);
 		ASSERT_LE(0, fd);
 		ASSERT_EQ(0, lu_fill(fd, 0, SIZE, 7));
 		close(fd);
@@ -104,7 +71,7 @@ RIDE(retrieved_and_closed)
 }
 
 /* Held and written until the jump; one file nobody asked for. */
-RIDE(held)
+LIFECYCLE(held)
 {
 	static const uint64_t seeds[FILES] = { 8, 1, 9 };
 	int session, fd, i;
@@ -116,7 +83,7 @@ RIDE(held)
 		ASSERT_LE(0, session);
 		ASSERT_EQ(0, lu_load(3, NULL));
 		for (i = 0; i < FILES; i += 2) {
-			fd = retrieve_one(session, i, i);
+			fd = retrieve_one(session, i, SIZE, i);
 			ASSERT_LE(0, fd);
 			ASSERT_EQ(0, lu_fill(fd, 0, SIZE, seeds[i]));
 		}
@@ -126,7 +93,7 @@ RIDE(held)
 }
 
 /* The session was closed, a file of it is in use. */
-RIDE(file_held)
+LIFECYCLE(file_held)
 {
 	static const uint64_t seeds[FILES] = { 0, 1, 5 };
 	int session, fd;
@@ -136,7 +103,7 @@ RIDE(file_held)
 	if (self->stage == 2) {
 		session = lu_retrieve(self->dev, NAME);
 		ASSERT_LE(0, session);
-		fd = retrieve_one(session, 2, 2);
+		fd = retrieve_one(session, 2, SIZE, 2);
 		ASSERT_LE(0, fd);
 		close(session);
 		ASSERT_EQ(0, lu_fill(fd, 0, SIZE, 5));
@@ -146,7 +113,7 @@ RIDE(file_held)
 }
 
 /* The older one bears the name no more, and is there: it is found by its id. */
-static void arrive_nameless(struct __test_metadata *_metadata, FIXTURE_DATA(ride) * self)
+static void arrive_nameless(struct __test_metadata *_metadata, FIXTURE_DATA(lifecycle) * self)
 {
 	struct liveupdate_ioctl_next_session s = { .size = sizeof(s) };
 	int session, i;
@@ -158,13 +125,13 @@ static void arrive_nameless(struct __test_metadata *_metadata, FIXTURE_DATA(ride
 	session = lu_retrieve_id(self->dev, s.id);
 	ASSERT_LE(0, session);
 	for (i = 0; i < FILES; i++)
-		EXPECT_LE(0, retrieve_one(session, i, i));
+		EXPECT_LE(0, retrieve_one(session, i, SIZE, i));
 	EXPECT_EQ(0, lu_finish(session));
 	EXPECT_EQ(-ENOENT, lu_next(self->dev, &s));
 }
 
 /* B makes a new session of the same name: by name C gets the new one only. */
-RIDE(newest_of_a_name)
+LIFECYCLE(newest_of_a_name)
 {
 	int session, fd;
 
@@ -184,7 +151,7 @@ RIDE(newest_of_a_name)
 	}
 	session = lu_retrieve(self->dev, NAME);
 	ASSERT_LE(0, session);
-	EXPECT_LE(0, retrieve_one(session, 1, 50));
+	EXPECT_LE(0, retrieve_one(session, 1, SIZE, 50));
 	EXPECT_EQ(-ENOENT, lu_retrieve_fd(session, 0));
 	/* The older one does not step in while the newer one is held... */
 	EXPECT_EQ(-EINVAL, lu_retrieve(self->dev, NAME));
@@ -194,7 +161,7 @@ RIDE(newest_of_a_name)
 	/* ...nor when both went along once more, nor when it is finished... */
 	session = lu_retrieve(self->dev, NAME);
 	ASSERT_LE(0, session);
-	EXPECT_LE(0, retrieve_one(session, 1, 50));
+	EXPECT_LE(0, retrieve_one(session, 1, SIZE, 50));
 	EXPECT_EQ(-ENOENT, lu_retrieve_fd(session, 0));
 	EXPECT_EQ(0, lu_finish(session));
 	close(session);
@@ -204,7 +171,7 @@ RIDE(newest_of_a_name)
 }
 
 /* Finished in B, it is over; another goes on. */
-RIDE(finished_does_not_ride)
+LIFECYCLE(finished_does_not_ride)
 {
 	static const uint64_t seeds[FILES] = { 0, 1, 2 };
 	int session, fd;
@@ -220,7 +187,7 @@ RIDE(finished_does_not_ride)
 	if (self->stage == 2) {
 		session = lu_retrieve(self->dev, "finished");
 		ASSERT_LE(0, session);
-		ASSERT_LE(0, retrieve_one(session, 1, 1));
+		ASSERT_LE(0, retrieve_one(session, 1, SIZE, 1));
 		ASSERT_EQ(0, lu_finish(session));
 		/* Still open, and still not taken along: it is no session yet. */
 		LU_KEXEC(3);
@@ -230,7 +197,7 @@ RIDE(finished_does_not_ride)
 }
 
 /* One descriptor for all updates: FINISH, then preserve again. */
-RIDE(same_descriptor_again)
+LIFECYCLE(same_descriptor_again)
 {
 	static const uint64_t seeds[FILES] = { 0, 1, 2 };
 	int session, fds[FILES], i;
@@ -241,7 +208,7 @@ RIDE(same_descriptor_again)
 		session = lu_retrieve(self->dev, NAME);
 		ASSERT_LE(0, session);
 		for (i = 0; i < FILES; i++) {
-			fds[i] = retrieve_one(session, i, i);
+			fds[i] = retrieve_one(session, i, SIZE, i);
 			ASSERT_LE(0, fds[i]);
 		}
 		ASSERT_EQ(0, lu_finish(session));
@@ -252,7 +219,7 @@ RIDE(same_descriptor_again)
 	arrive(_metadata, self, seeds);
 }
 
-RIDE(empty_session)
+LIFECYCLE(empty_session)
 {
 	int session;
 
