@@ -99,12 +99,6 @@ take_lock()
 	export LU_LOCKED=1
 }
 
-drop_lock()
-{
-	exec 9>&-
-	unset LU_LOCKED
-}
-
 # Run a long command: its output goes to a log, one line of progress to the
 # terminal. logged NAME HINT COMMAND...
 logged()
