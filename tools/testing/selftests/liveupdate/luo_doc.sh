@@ -2,15 +2,16 @@
 # SPDX-License-Identifier: GPL-2.0
 #
 # Do what a document tells its reader to do, in a guest: the commands in its blocks
-# of ".. code-block:: console", one after the other in one shell, and compare what
-# they print with what the document says.
+# of ".. code-block:: console" (in Markdown: between ```console and ```), one after
+# the other in one shell, and compare what they print with what the document says.
 #
 #	# COMMAND	as root; a backslash at the end continues it
 #	OUTPUT		of the command, "..." stands for anything
 #
-# A command with output in the document may fail, another may not. "kexec -e" goes
-# to the next kernel, where the rest is done. Blocks of other kinds hold no command,
-# unless a comment says why it is not run: ".. not run: WHY".
+# A command with output in the document may fail, another may not. "kexec -e" and
+# "luoctl update" go to the next kernel, where the rest is done. Blocks of other kinds
+# hold no command, unless a comment says why it is not run: ".. not run: WHY" (in
+# Markdown: "<!-- not run: WHY -->").
 #
 # The build appends the document (see Makefile), so that one file is the test.
 
@@ -24,12 +25,21 @@ split()
 	function end_of_block() { block = ""; indent = 0 }
 	function problem(text) { print text ": " $0 > (dir "/problems") }
 	{ match($0, /^ */); depth = RLENGTH }
-	block && NF && depth < indent { end_of_block() }
-	/^ *\.\. not run: ./ { excused = 1; next }
+	block && !fenced && NF && depth < indent { end_of_block() }
+	/^ *\.\. not run: ./ || /^<!-- not run: ./ { excused = 1; next }
+	/^```/ {
+		if (fenced)
+			end_of_block()
+		else
+			block = /^```console/ ? "run" : excused ? "excused" : "other"
+		fenced = !fenced; excused = 0
+		next
+	}
 	!block && /^ *\.\. code-block:: console/ { block = "run"; indent = depth + 3; next }
 	!block && /::( |$)/ && !/^ *\.\. (kernel-doc|toctree|contents)::/ {
 		block = excused ? "excused" : "other"; excused = 0; indent = depth + 1; next
 	}
+	!block && /^ +# / { problem("a command in no block") }
 	block == "other" && /^ *[#$] / { problem("a command in a block that is not run") }
 	block != "run" { next }
 	{ line = substr($0, indent + 1) }
@@ -39,8 +49,7 @@ split()
 		file = sprintf("%s/%d.%03d.cmd", dir, part + 1, ++nr)
 		print substr(line, 3) > file
 		more = line ~ /\\$/
-		if (line == "# kexec -e")
-			jumped = 1
+		jumped = line ~ /^# (kexec -e|luoctl update)$/
 		next
 	}
 	line != "" && nr { print line > (substr(file, 1, length(file) - 3) "out") }
@@ -72,10 +81,14 @@ run()
 	eval "$cmd" >"$dir/got" 2>&1
 	status=$?
 	got=$(cat "$dir/got")
+	# Whoever comes back from there has not been there.
+	case $cmd in
+	'kexec -e' | 'luoctl update') want='' status="$status, in the same kernel" ;;
+	esac
 	if [ -e "$want" ]; then
 		matches "$got" "$want"
 	else
-		[ $status -eq 0 ] && [ -z "$got" ]
+		[ "$status" = 0 ] && [ -z "$got" ]
 	fi && { say ok "$cmd"; return; }
 	say 'not ok' "$cmd"
 	printf '# status %s, it said:\n%s\n' "$status" "$got"
