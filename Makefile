@@ -43,6 +43,7 @@ help:
 #:                      P=NNNN-area-topic.patch takes files that no patch has yet
 #:   make deb           Debian packages of Debian's cloud kernel with live update
 #:   make test-debian   the tests on this kernel; both build it for an hour, once
+#:   make deps          install with apt what is missing; the others do so, too
 #:   make clean         remove what was built, keep the tree and the compiler cache
 #:   make distclean     remove build/
 #:
@@ -55,6 +56,7 @@ help:
 #:   ACCEL=kvm|tcg|auto auto (default) tries KVM once and remembers
 #:   BUILD=DIR          build there instead of in build/
 #:   CONFIG=FILE        one more kernel config fragment
+#:   GUESTS=N JOBS=N    guests at a time, compilers at a time
 
 .PHONY: deps tree refresh
 deps:

@@ -16,7 +16,7 @@
 shopt -s lastpipe
 
 WORK=$BUILD/check
-ALL=(shell spelling spdx series style maintainers kernel-doc references documents
+ALL=(shell spelling private spdx series style maintainers kernel-doc references documents
 	objects tools clang coccinelle)
 FULL=("${ALL[@]}" htmldocs clang-kernel)
 
@@ -100,16 +100,33 @@ check_shell()
 	done | each shellcheck shellcheck
 }
 
-# Lines of a patch that are not ours cannot be wrong.
-check_spelling()
+# What is ours of the files that are kept, in $WORK/ours: lines of a patch that it does
+# not add are not.
+ours()
 {
-	local dir=$WORK/spelling
+	local dir=$WORK/ours
 
 	rm -rf "$dir"
 	mkdir -p "$dir"
 	(cd "$TOP" && kept | xargs -d '\n' cp --parents -t "$dir")
 	sed -i '/^[-@ ]/d' "$dir"/patches/*.patch
-	verdict codespell "$(cd "$dir" && { codespell . 2>&1 || true; })"
+}
+
+check_spelling()
+{
+	ours
+	verdict codespell "$(cd "$WORK/ours" && { codespell . 2>&1 || true; })"
+}
+
+# What only means something on one machine or in one network: somebody's directories,
+# addresses, hosts.
+check_private()
+{
+	local what='(^|[^][:alnum:]_.)}])/(home|Users|work)/|\b([0-9]{1,3}\.){3}[0-9]{1,3}\b'
+
+	what+='|[a-z]+://[[:alnum:]]|\.(local|lan|internal|intranet)\b'
+	ours
+	verdict private "$(cd "$WORK/ours" && rm COPYING && { grep -r -n -I -E "$what" . || true; })"
 }
 
 # spdxcheck.py wants a git repository with the kernel's licenses. What has no
@@ -281,10 +298,26 @@ programs()
 	done
 }
 
+# The commands by which README.md has its reader build a program.
+readme()
+{
+	local dir=$WORK/readme
+
+	rm -rf "$dir"
+	mkdir -p "$dir/build/$ARCH/share"
+	ln -s "$TOP/tools" "$dir/tools"
+	ln -s "$WORK/gcc/usr" "$dir/build/$ARCH/usr"
+	sed -n 's/^    \(cp\|gcc\) /\1 /p' "$TOP/README.md" >"$dir/commands"
+	verdict 'README.md: a program' "$(cd "$dir" && {
+		bash -e commands && [[ -x build/$ARCH/share/mine ]]
+	} 2>&1 || echo "exit status $?")"
+}
+
 check_objects()
 {
 	C=1 build gcc CC='ccache gcc' HOSTCC='ccache gcc'
 	programs gcc CC='ccache gcc'
+	readme
 }
 
 check_clang()

@@ -4,13 +4,15 @@
 
 * Every line that the kernel says when something is refused or damaged stands in
   the administrator's guide.
-* Every test that README.md names for a feature is there.
+* Every test that README.md names for a feature is there, and so is every target
+  that it or harness/README.md has its reader make.
 
 Runs in the assembled tree; the argument is the repository."""
 
 import fnmatch
 import glob
 import re
+import subprocess
 import sys
 
 GUIDE = "Documentation/admin-guide/liveupdate.rst"
@@ -60,15 +62,23 @@ def check_messages():
 
 def check_tests(repository):
     tests = [line.split()[0] for line in read(LIST).splitlines() if re.match(r"\w", line)]
-    targets = re.findall(r"^#:   make (\S+)", read(f"{repository}/Makefile"), flags=re.M)
     # The cells of a table that hold nothing but names.
     for cell in re.findall(r"\|((?: `[^`|]*`)+) \|$", read(f"{repository}/README.md"), flags=re.M):
         for name in re.findall(r"`([^`]*)`", cell):
-            known = targets if name.startswith("make ") else tests
-            if not fnmatch.filter(known, name.removeprefix("make ")):
+            if not name.startswith("make ") and not fnmatch.filter(tests, name):
                 yield f"README.md: no such test: {name}"
 
 
-problems = [*check_messages(), *check_tests(sys.argv[1])]
+def check_targets(repository):
+    database = subprocess.run(["make", "-C", repository, "-pq"], text=True, check=False,
+                              capture_output=True).stdout
+    targets = re.findall(r"^([a-z][a-z-]*):", database, flags=re.M)
+    for path in ["README.md", "harness/README.md", "CHANGELOG.md"]:
+        for name in re.findall(r"(?:^    |`)make ([a-z-]+)", read(f"{repository}/{path}"), flags=re.M):
+            if name not in targets:
+                yield f"{path}: no such target: {name}"
+
+
+problems = [*check_messages(), *check_tests(sys.argv[1]), *check_targets(sys.argv[1])]
 print(*problems, sep="\n", end="\n" if problems else "")
 sys.exit(bool(problems))

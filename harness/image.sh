@@ -66,6 +66,13 @@ add_built()
 	done
 }
 
+# What README.md has its reader do is a test like the documents'.
+add_readme()
+{
+	cat "$TOP/$SELFTESTS/luo_doc.sh" "$TOP/README.md" >"$ROOT/tests/luo_doc_readme"
+	chmod +x "$ROOT/tests/luo_doc_readme"
+}
+
 # Scripts that the tests come with are not built: they are in the repository.
 add_scripts()
 {
@@ -89,6 +96,7 @@ fill_root()
 	add_program /sbin/kexec /sbin/kexec
 	add_built "$PROGRAMS/selftests" /tests
 	add_scripts
+	add_readme
 	add_built "$PROGRAMS/programs" /tests
 	for dir in luod luoctl; do
 		[[ ! -x $PROGRAMS/agent/$dir/$dir ]] || add_program "$PROGRAMS/agent/$dir/$dir" "/usr/sbin/$dir"
