@@ -16,8 +16,8 @@
  * 2. kho_memory_takeover(), when all memory is mapped: the map is checked and
  *    walked once. Its nodes are reserved. Of every block of the page
  *    allocator's largest order it is noted whether something in it is
- *    preserved, and large areas in which nothing is are opened to memblock,
- *    beside scratch.
+ *    preserved, and the longest runs of blocks in which nothing is are opened
+ *    to memblock, which prefers them to scratch.
  * 3. Where memblock hands its free ranges to the page allocator (at once, or
  *    deferred and in parallel), kho_free_around() gives the runs between
  *    preserved pages and nothing else. So preserved pages never become
@@ -31,26 +31,19 @@
 
 #define pr_fmt(fmt) "KHO: " fmt
 
-#include <kunit/visibility.h>
 #include <linux/bitmap.h>
 #include <linux/crash_dump.h>
-#include <linux/crc32.h>
 #include <linux/io.h>
 #include <linux/libfdt.h>
+#include <linux/log2.h>
 #include <linux/memblock.h>
 #include <linux/mm.h>
-#include <linux/sizes.h>
 #include <linux/slab.h>
 
 #include "kho_internal.h"
 
 /* Blocks of which it is noted whether something in them is preserved. */
 #define KHO_BLOCK_PAGES		MAX_ORDER_NR_PAGES
-
-/* Memblock is opened in areas of these sizes, larger ones first. */
-#define KHO_OPEN_COARSE		SZ_1G
-#define KHO_OPEN_FINE		SZ_64M
-#define KHO_OPEN_FINE_MAX	256
 
 struct kho_in kho_in __ro_after_init;
 
@@ -62,17 +55,17 @@ static unsigned long *kho_blocks;
 static unsigned long kho_nr_blocks;
 /* The orders that occur in the map at the takeover. */
 static u64 kho_orders;
+/* Free runs beside preserved pages that went to the page allocator. */
+static atomic_long_t kho_nr_runs;
 
-/*
- * The state of the previous kernel cannot be had. There is one line for it,
- * whatever was wrong.
+/**
+ * __kho_give_up - forget what the previous kernel handed over
+ *
+ * For kho_give_up(), which says why.
+ *
+ * Context: boot, until memblock's memory goes to the page allocator.
  */
-#define kho_give_up(fmt, ...) do {					\
-	pr_err(fmt "; the previous kernel's state is lost\n", ##__VA_ARGS__); \
-	__kho_give_up();						\
-} while (0)
-
-static void __init __kho_give_up(void)
+void __init __kho_give_up(void)
 {
 	kho_in.fdt_phys = 0;
 	kho_scratch_drop();
@@ -151,227 +144,6 @@ void __init kho_memory_setup(phys_addr_t low_end)
 	err = kho_scratch_open();
 	if (err)
 		kho_give_up("scratch areas cannot be used: %d", err);
-}
-
-static bool __init kho_is_ram_page(phys_addr_t phys)
-{
-	return phys && PAGE_ALIGNED(phys) &&
-	       memblock_is_region_memory(phys, PAGE_SIZE);
-}
-
-/* A place where the previous kernel may have left something. */
-static bool __init kho_may_hold(phys_addr_t phys, phys_addr_t size)
-{
-	return memblock_is_region_memory(phys, size) &&
-	       !kho_scratch_overlap(phys, size) &&
-	       !memblock_is_region_reserved(phys, size);
-}
-
-struct kho_verify {
-	struct kho_map_walk walk;
-	unsigned long max_nodes;
-	struct kho_map_sum sum;
-	u64 orders;		/* those of the bitmaps so far */
-};
-
-static int __init kho_verify_node(struct kho_map_walk *walk, phys_addr_t phys)
-{
-	struct kho_verify *verify = container_of(walk, struct kho_verify, walk);
-
-	if (++verify->sum.nodes > verify->max_nodes) {
-		kho_give_up("page map has more than %lu nodes",
-			    verify->max_nodes);
-		return -EBADMSG;
-	}
-	if (!kho_is_ram_page(phys) || !kho_may_hold(phys, PAGE_SIZE)) {
-		kho_give_up("page map has a node at %pa, expected a page of RAM outside of scratch",
-			    &phys);
-		return -EBADMSG;
-	}
-	verify->sum.crc = __crc32c_le(verify->sum.crc, phys_to_virt(phys),
-				      PAGE_SIZE);
-	return 0;
-}
-
-/* Whether a bitmap has nothing between two pages; what is there instead if not. */
-static bool __init kho_leaf_is_clear(struct kho_leaf *leaf, unsigned long start,
-				     unsigned long end, const char *instead)
-{
-	unsigned long bit, last;
-
-	start = max(start, leaf->start);
-	end = min(end, leaf->end);
-	if (start >= end)
-		return true;
-
-	last = (end - 1 - leaf->start) >> leaf->order;
-	bit = find_next_bit(leaf->bits, last + 1,
-			    (start - leaf->start) >> leaf->order);
-	if (bit > last)
-		return true;
-
-	leaf->wrong = leaf->start + (bit << leaf->order);
-	leaf->instead = instead;
-	return false;
-}
-
-/*
- * What must not be preserved are a few ranges, what is may be every second page:
- * look at the ranges, not at the pages.
- */
-static bool __init kho_leaf_is_memory(struct kho_leaf *leaf)
-{
-	unsigned long start, end, hole = 0;
-	phys_addr_t from, to;
-	u64 i;
-	int n;
-
-	for_each_mem_pfn_range(n, MAX_NUMNODES, &start, &end, NULL) {
-		if (!kho_leaf_is_clear(leaf, hole, start, "none"))
-			return false;
-		hole = end;
-	}
-	if (!kho_leaf_is_clear(leaf, hole, ULONG_MAX, "none"))
-		return false;
-
-	for (n = 0; n < kho_scratch_cnt; n++) {
-		start = PHYS_PFN(kho_scratch[n].addr);
-		end = start + PHYS_PFN(kho_scratch[n].size);
-		if (!kho_leaf_is_clear(leaf, start, end, "scratch"))
-			return false;
-	}
-	for_each_reserved_mem_range(i, &from, &to)
-		if (!kho_leaf_is_clear(leaf, PFN_DOWN(from), PFN_UP(to),
-				       "memory in use"))
-			return false;
-	return true;
-}
-
-/**
- * kho_leaf_init - what the bits of a bitmap stand for
- * @leaf: filled in
- * @key:  key of the first bit, not 0
- * @bits: the bitmap
- *
- * Return: false if no page has such a key.
- */
-VISIBLE_IF_KUNIT bool __init kho_leaf_init(struct kho_leaf *leaf, u64 key,
-					   const unsigned long *bits)
-{
-	/* The order would be less than 0. */
-	if (key >> KHO_MAP_ORDER0_BIT > 1)
-		return false;
-
-	*leaf = (struct kho_leaf) {
-		.bits = bits,
-		.order = kho_key_order(key),
-		.start = kho_key_pfn(key),
-	};
-	leaf->end = leaf->start + (KHO_MAP_LEAF_BITS << leaf->order);
-	return true;
-}
-
-/**
- * kho_leaf_is_apart - whether none of a bitmap's blocks lies within a larger one
- * @leaf:   the bitmap
- * @root:   address of the root of the map
- * @orders: the larger orders that occur in the map, one bit each
- *
- * The larger blocks of an order that lie over @leaf are all in one bitmap, which
- * the walk has met before. So this costs by larger blocks, not by pages.
- *
- * Return: true if so; else @leaf says which block it is.
- */
-VISIBLE_IF_KUNIT bool __init kho_leaf_is_apart(struct kho_leaf *leaf,
-					       phys_addr_t root, u64 orders)
-{
-	while (orders) {
-		unsigned int order = __ffs64(orders);
-		u64 key = kho_map_key(leaf->start, order);
-		const unsigned long *over = kho_map_peek(root, key);
-		unsigned long first = key & (KHO_MAP_LEAF_BITS - 1), bit = first;
-		unsigned long end, pfn;
-
-		orders &= orders - 1;
-		end = first + max(KHO_MAP_LEAF_BITS >> (order - leaf->order), 1UL);
-		if (!over)
-			continue;
-		for_each_set_bit_from(bit, over, end) {
-			pfn = kho_key_pfn(key - first + bit);
-			if (!kho_leaf_is_clear(leaf, pfn, pfn + (1UL << order),
-					       "a larger block"))
-				return false;
-		}
-	}
-	return true;
-}
-
-static int __init kho_verify_leaf(struct kho_map_walk *walk, u64 key,
-				  const unsigned long *bits)
-{
-	struct kho_verify *verify = container_of(walk, struct kho_verify, walk);
-	struct kho_leaf leaf;
-	phys_addr_t phys;
-
-	/* In the first bitmap are orders for which there is no memory. */
-	if (!key) {
-		unsigned long bit = find_first_bit(bits, KHO_MAP_LEAF_BITS);
-
-		if (bit == KHO_MAP_LEAF_BITS)
-			return 0;
-		kho_give_up("page map has key %#lx, expected none so low", bit);
-		return -EBADMSG;
-	}
-	if (!kho_leaf_init(&leaf, key, bits)) {
-		kho_give_up("page map has a bitmap for key %#llx, expected none so high",
-			    key);
-		return -EBADMSG;
-	}
-
-	if (kho_leaf_is_memory(&leaf) &&
-	    kho_leaf_is_apart(&leaf, kho_in.map_root, verify->orders &
-			      ~(BIT_ULL(leaf.order + 1) - 1))) {
-		verify->orders |= BIT_ULL(leaf.order);
-		return 0;
-	}
-	phys = PFN_PHYS(leaf.wrong);
-	kho_give_up("page map has order %u at %pa, expected RAM, found %s",
-		    leaf.order, &phys, leaf.instead);
-	return -EBADMSG;
-}
-
-/*
- * Every leaf of order 0 covers 32768 pages, of order 1 twice as many and so
- * on; there is a table for every 512 of them, and each order may need some of
- * its own.
- */
-static unsigned long __init kho_max_nodes(void)
-{
-	unsigned long leaves = 2 * (max_pfn / KHO_MAP_LEAF_BITS + 1);
-
-	return leaves + leaves / (KHO_MAP_TABLE_SLOTS / 2) +
-	       (KHO_MAP_MAX_ORDER + 1) * KHO_MAP_LEVELS;
-}
-
-static bool __init kho_verify_map(const struct kho_check_ser *check)
-{
-	struct kho_verify verify = {
-		.walk = { .node = kho_verify_node, .leaf = kho_verify_leaf },
-		.max_nodes = kho_max_nodes(),
-		.sum.crc = ~0,
-	};
-
-	if (kho_map_walk(&verify.walk, kho_in.map_root))
-		return false;
-
-	if (check->map_nodes != verify.sum.nodes ||
-	    check->map_crc != verify.sum.crc) {
-		kho_give_up("page map has %lu nodes with checksum %#x, expected %llu with %#x",
-			    verify.sum.nodes, verify.sum.crc, check->map_nodes,
-			    check->map_crc);
-		return false;
-	}
-	return true;
 }
 
 struct kho_take {
@@ -465,47 +237,51 @@ static bool __init kho_take_map(void)
 	return false;
 }
 
-static bool __init kho_area_is_empty(phys_addr_t start, phys_addr_t size)
-{
-	unsigned long block = PHYS_PFN(start) / KHO_BLOCK_PAGES;
-	unsigned long end = PHYS_PFN(start + size) / KHO_BLOCK_PAGES;
-
-	end = min(end, kho_nr_blocks);
-	return find_next_bit(kho_blocks, end, block) >= end;
-}
+/* What opening a run of memory costs the boot depends on how many there are. */
+#define KHO_OPEN_RUNS		64
 
 /*
- * Areas that lie in an empty one of @within bytes are open already. At most
- * @max runs of areas are opened: each may be a region more to memblock.
+ * Walk over the runs of blocks in which nothing is kept: open those of at least
+ * 2^@order blocks, or count all by the order of their length.
  */
-static void __init kho_open_areas(phys_addr_t size, phys_addr_t within,
-				  unsigned int max)
+static void __init kho_walk_empty(unsigned int order, unsigned int *nr_by_order)
 {
-	phys_addr_t end = PFN_PHYS(max_pfn), start, run = 0;
+	unsigned long start, end = 0;
 
-	for (start = 0; start < end && max; start += size) {
-		if (kho_area_is_empty(start, size) &&
-		    !(within && kho_area_is_empty(round_down(start, within),
-						  within)))
-			continue;
-		if (run < start) {
-			memblock_mark_kho_open(run, start - run);
-			max--;
-		}
-		run = start + size;
+	for (;;) {
+		start = find_next_zero_bit(kho_blocks, kho_nr_blocks, end);
+		if (start >= kho_nr_blocks)
+			break;
+		end = find_next_bit(kho_blocks, kho_nr_blocks, start);
+		if (nr_by_order)
+			nr_by_order[ilog2(end - start)]++;
+		else if (end - start >= 1UL << order)
+			memblock_mark_kho_spare(PFN_PHYS(start * KHO_BLOCK_PAGES),
+						PFN_PHYS((end - start) *
+							 KHO_BLOCK_PAGES));
 	}
-	if (run < end && max)
-		memblock_mark_kho_open(run, end - run);
 }
 
 /*
  * Scratch is sized for a boot. What is for ever (pools of huge pages, memory
- * for a crash kernel) needs more: open the areas in which nothing is kept.
+ * for a crash kernel) needs more, most of all the memory that it had before:
+ * open the longest runs in which nothing is kept, and have all that finds room
+ * there leave scratch alone.
  */
 static void __init kho_open_memory(void)
 {
-	kho_open_areas(KHO_OPEN_COARSE, 0, UINT_MAX);
-	kho_open_areas(KHO_OPEN_FINE, KHO_OPEN_COARSE, KHO_OPEN_FINE_MAX);
+	unsigned int nr_by_order[BITS_PER_LONG] = {}, nr, order, i;
+
+	kho_walk_empty(0, nr_by_order);
+	order = ilog2(kho_nr_blocks);
+	nr = nr_by_order[order];
+	while (order && nr + nr_by_order[order - 1] <= KHO_OPEN_RUNS)
+		nr += nr_by_order[--order];
+	kho_walk_empty(order, NULL);
+
+	for (i = 0; i < kho_scratch_cnt; i++)
+		memblock_clear_kho_spare(kho_scratch[i].addr,
+					 kho_scratch[i].size);
 }
 
 /* Read the root FDT in place. Returns whether the map was found. */
@@ -677,7 +453,7 @@ static void kho_block_mask(unsigned long pfn, unsigned long *mask)
 static __always_inline unsigned long
 kho_free_between(const unsigned long *mask, unsigned long pfn,
 		 unsigned long end_pfn, unsigned long run,
-		 kho_free_run_t free_run)
+		 kho_free_run_t free_run, unsigned long *nr_runs)
 {
 	for (; pfn < end_pfn; pfn += BITS_PER_LONG) {
 		unsigned long bits = *mask++;
@@ -693,8 +469,10 @@ kho_free_between(const unsigned long *mask, unsigned long pfn,
 
 			if (pfn + first >= end_pfn)
 				return run;
-			if (pfn + first > run)
+			if (pfn + first > run) {
 				free_run(run, pfn + first);
+				++*nr_runs;
+			}
 			run = min(pfn + first + nr, end_pfn);
 		}
 	}
@@ -718,7 +496,7 @@ unsigned long __meminit kho_free_around(unsigned long start_pfn,
 					kho_free_run_t free_run)
 {
 	DECLARE_BITMAP(mask, KHO_BLOCK_PAGES);
-	unsigned long run = start_pfn, pfn = start_pfn, kept = 0;
+	unsigned long run = start_pfn, pfn = start_pfn, kept = 0, nr_runs = 0;
 
 	while (kho_blocks && pfn < end_pfn) {
 		unsigned long block, base, end;
@@ -738,8 +516,11 @@ unsigned long __meminit kho_free_around(unsigned long start_pfn,
 		if (!free_run)
 			continue;
 
-		run = kho_free_between(mask, base, base + end, run, free_run);
+		run = kho_free_between(mask, base, base + end, run, free_run,
+				       &nr_runs);
 	}
+	if (nr_runs)
+		atomic_long_add(nr_runs, &kho_nr_runs);
 	if (free_run && run < end_pfn)
 		free_run(run, end_pfn);
 
@@ -778,8 +559,9 @@ void __init kho_boot_late(void)
 	kho_blocks = NULL;
 	memblock_free_late(blocks, BITS_TO_LONGS(kho_nr_blocks) * sizeof(long));
 
-	pr_info("%lu KiB of the previous kernel kept\n",
-		kho_kept_pages() << (PAGE_SHIFT - 10));
+	pr_info("%lu KiB of the previous kernel kept, %ld runs of free pages between\n",
+		kho_kept_pages() << (PAGE_SHIFT - 10),
+		atomic_long_read(&kho_nr_runs));
 
 	if (!kho_in.fdt)
 		return;

@@ -8,6 +8,7 @@
  *	kexec_handover.c	switch, root FDT, subtrees, init
  *	kho_kexec.c		the next image: placement, fitness, checksums
  *	kho_boot.c		taking over from the previous kernel
+ *	kho_verify.c		is the previous kernel's map to be believed?
  *	kho_chain.c kho_vmalloc.c
  *	kho_pages.c		preserve and restore folios and pages
  *	kho_pagemap.c		the radix tree of preserved pages
@@ -152,6 +153,20 @@ bool kho_scratch_overlap(phys_addr_t start, phys_addr_t size);
 
 /* kho_boot.c */
 void kho_boot_late(void);
+void __kho_give_up(void);
+
+/*
+ * The state of the previous kernel cannot be had. There is one line for it,
+ * whatever was wrong.
+ */
+#define kho_give_up(fmt, ...) do {					\
+	pr_err(fmt "; the previous kernel's state is lost\n", ##__VA_ARGS__); \
+	__kho_give_up();						\
+} while (0)
+
+/* kho_verify.c */
+bool kho_is_ram_page(phys_addr_t phys);
+bool kho_verify_map(const struct kho_check_ser *check);
 
 /**
  * struct kho_leaf - a bitmap of the map, and the block in it that is wrong

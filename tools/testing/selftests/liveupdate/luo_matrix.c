@@ -500,6 +500,137 @@ MATRIX(crash_dump)
 	lu_write_file("/proc/sysrq-trigger", "c");
 }
 
+/* Where the pages of a mapping are, by page frame number; 0 for none. */
+static int page_frames(const char *map, uint64_t *pfns, size_t nr)
+{
+	int fd = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
+	ssize_t len = nr * sizeof(*pfns), n;
+	size_t i;
+
+	n = pread(fd, pfns, len, (uintptr_t)map / LU_PAGE * sizeof(*pfns));
+	close(fd);
+	for (i = 0; i < nr; i++)
+		pfns[i] = pfns[i] >> 63 ? pfns[i] & ((1ULL << 55) - 1) : 0;
+	return n == len ? 0 : -EIO;
+}
+
+enum { SPREAD_BLOCK = 2 * LU_MIB, SPREAD_BLOCKS = 4096 };
+
+/*
+ * A file with one page in every block of memory, as far as it can be had: what is
+ * kept leaves no large area free. Returns the file, and how many pages it has.
+ */
+static int spread_file(uint64_t *kept)
+{
+	size_t size = (lu_free_kib() - 64 * LU_KIB) * LU_KIB & ~(SPREAD_BLOCK - 1), off, i;
+	static uint64_t pfns[SPREAD_BLOCK / LU_PAGE];
+	static bool seen[SPREAD_BLOCKS];
+	int fd = memfd_create("spread", MFD_CLOEXEC);
+	char *map;
+
+	*kept = 0;
+	if (fd < 0 || ftruncate(fd, size))
+		return -errno;
+	map = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	if (map == MAP_FAILED)
+		return -errno;
+	for (off = 0; off < size; off += LU_PAGE)
+		*(uint64_t *)(map + off) = off + 1;
+	for (off = 0; off < size; off += SPREAD_BLOCK) {
+		if (page_frames(map + off, pfns, ARRAY_SIZE(pfns)))
+			return -EIO;
+		for (i = 0; i < ARRAY_SIZE(pfns); i++) {
+			uint64_t block = pfns[i] * LU_PAGE / SPREAD_BLOCK;
+
+			if (block < SPREAD_BLOCKS && !seen[block]) {
+				seen[block] = true;
+				++*kept;
+			} else if (fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
+					     off + i * LU_PAGE, LU_PAGE)) {
+				return -errno;
+			}
+		}
+	}
+	munmap(map, size);
+	return fd;
+}
+
+/* How many pages of it are there, with their contents. */
+static int64_t spread_pages(int fd)
+{
+	off_t data = 0, hole = 0;
+	int64_t n = 0;
+
+	while ((data = lseek(fd, hole, SEEK_DATA)) >= 0) {
+		hole = lseek(fd, data, SEEK_HOLE);
+		for (; data < hole; data += LU_PAGE, n++) {
+			uint64_t word;
+
+			if (pread(fd, &word, sizeof(word), data) != sizeof(word) ||
+			    word != (uint64_t)data + 1)
+				return -EILSEQ;
+		}
+	}
+	return n;
+}
+
+/* Kept pages all over memory, the next kernel gets @more on its command line. */
+static void spread_over(struct __test_metadata *_metadata, FIXTURE_DATA(matrix) * self,
+			const char *more)
+{
+	char line[128];
+	uint64_t kept;
+	int session, fd;
+
+	if (self->stage == 1) {
+		fd = spread_file(&kept);
+		ASSERT_LE(0, fd);
+		TH_LOG("%ju pages", (uintmax_t)kept);
+		ASSERT_LT(300, kept);
+		session = lu_create(self->dev, "spread");
+		ASSERT_LE(0, session);
+		ASSERT_EQ(0, lu_preserve(session, fd, 1));
+		snprintf(line, sizeof(line), "lu.kept=%ju %s", (uintmax_t)kept, more);
+		LU_KEXEC_WITH(2, line);
+	}
+	session = lu_retrieve(self->dev, "spread");
+	ASSERT_LE(0, session);
+	fd = lu_retrieve_fd(session, 1);
+	ASSERT_LE(0, fd);
+	EXPECT_EQ((int64_t)lu_param_u64("lu.kept"), spread_pages(fd));
+	EXPECT_EQ(0, lu_finish(session));
+}
+
+/* What was kept for a crash has no preserved page in it, and is found again. */
+MATRIX(crash_kernel_among_kept_pages)
+{
+	unsigned long long size;
+	struct range crash;
+	char more[64];
+
+	ASSERT_EQ(0, iomem_range("Crash kernel", &crash));
+	size = crash.end - crash.start;
+	snprintf(more, sizeof(more), "lu.crash=%llu", size);
+	spread_over(_metadata, self, more);
+	TH_LOG("for a crash: %#llx-%#llx", (unsigned long long)crash.start,
+	       (unsigned long long)crash.end);
+	EXPECT_EQ(lu_param_u64("lu.crash"), size);
+	EXPECT_FALSE(in_scratch(crash));
+}
+
+/*
+ * Where only scratch is left, the boot needs it for itself: there is no place for a
+ * crash kernel that was not there before, and it is said.
+ */
+MATRIX(no_room_among_kept_pages)
+{
+	struct range crash;
+
+	spread_over(_metadata, self, "crashkernel=64M");
+	EXPECT_EQ(-ENOENT, iomem_range("Crash kernel", &crash));
+	EXPECT_LE(1, lu_log_lines("cannot allocate crashkernel", LOG_WARNING));
+}
+
 static int memory_ranges(void)
 {
 	FILE *f = fopen("/proc/iomem", "re");
