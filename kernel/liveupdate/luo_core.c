@@ -160,6 +160,9 @@ int liveupdate_reboot(void)
 		return 0;
 
 	start = luo_trace_start(liveupdate_reboot);
+	/* Sessions that nobody has looked at go along, too. */
+	luo_wire_read_in();
+
 	if (down_write_killable(&luo_gate))
 		return -EINTR;
 

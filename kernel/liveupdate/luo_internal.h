@@ -10,6 +10,8 @@
  *
  * Outermost first::
  *
+ *	luo_read_lock		luo_wire_read.c: sessions are read in; nobody
+ *				knows any before
  *	luo_gate		the reboot against everything else: requests and
  *				the closing of sessions hold it for reading, the
  *				reboot for writing until the jump or its failure
@@ -297,6 +299,10 @@ int luo_wire_add_flb(const char *name, u64 data, u64 count);
 void luo_wire_begin(void);
 int luo_wire_add_session(struct luo_session *session);
 int luo_wire_end(u64 nr_nameless);
+
+/* luo_wire_read.c */
+int luo_wire_read(void);
+void luo_wire_read_in(void);
 u64 luo_wire_number(void);
 
 /* luo_monitor.c */

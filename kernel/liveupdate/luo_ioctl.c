@@ -330,6 +330,7 @@ static int luo_device_open(struct inode *inode, struct file *file)
 {
 	if (atomic_cmpxchg(&luo_device_in_use, 0, 1))
 		return -EBUSY;
+	luo_wire_read_in();
 	return nonseekable_open(inode, file);
 }
 

@@ -553,7 +553,7 @@ int luo_session_add_incoming(struct luo_session *session)
  * A damaged list can have its pages where another one has them: this is for
  * when all have been read, and were good.
  */
-void __init luo_sessions_free_lists(void)
+void luo_sessions_free_lists(void)
 {
 	struct luo_session *session;
 

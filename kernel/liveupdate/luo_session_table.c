@@ -69,7 +69,7 @@ int __init luo_session_table_init(void)
  * luo_session_list - the sessions of a kind
  * @kind: outgoing or incoming
  *
- * Context: &luo_gate is held for writing, or it is early in the boot.
+ * Context: &luo_gate is held for writing, or sessions are being read in.
  * Return: the list, in the order in which they became of this kind.
  */
 struct list_head *luo_session_list(enum luo_session_kind kind)

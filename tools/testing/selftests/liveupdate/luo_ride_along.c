@@ -233,3 +233,53 @@ LIFECYCLE(empty_session)
 	ASSERT_LE(0, session);
 	EXPECT_EQ(0, lu_finish(session));
 }
+
+/* Without the device, which has sessions read in. */
+FIXTURE(alone)
+{
+	int stage;
+};
+
+FIXTURE_SETUP(alone)
+{
+	if (!lu_stage())
+		SKIP(return, LU_NO_GUEST);
+	self->stage = lu_stage();
+}
+
+FIXTURE_TEARDOWN(alone)
+{
+}
+
+/*
+ * A kernel in which nobody looks at sessions hands them on, and one in which the
+ * first to look opens a file of sysfs shows them. Meanwhile there is state to lose.
+ */
+TEST_F_TIMEOUT(alone, unseen, LU_TIMEOUT)
+{
+	int dev, session, fd;
+
+	if (self->stage == 1) {
+		dev = lu_open_dev();
+		session = lu_create(dev, NAME);
+		ASSERT_LE(0, session);
+		fd = lu_memfd("rider", SIZE, 5);
+		ASSERT_LE(0, fd);
+		ASSERT_EQ(0, lu_preserve(session, fd, 1));
+		LU_KEXEC(2);
+	}
+	if (self->stage == 2) {
+		EXPECT_EQ(-EOPNOTSUPP, lu_load(3, "kho=off"));
+		LU_KEXEC(3);
+	}
+	EXPECT_EQ(1, lu_sysfs_number("incoming/files"));
+	EXPECT_EQ(1, lu_sysfs_number("incoming/sessions"));
+	EXPECT_STREQ("updated", lu_sysfs("state"));
+	dev = lu_open_dev();
+	ASSERT_LE(0, dev);
+	session = lu_retrieve(dev, NAME);
+	ASSERT_LE(0, session);
+	EXPECT_LE(0, retrieve_one(session, 1, 5));
+	EXPECT_EQ(0, lu_finish(session));
+	EXPECT_EQ(0, lu_load(4, "kho=off"));
+}
