@@ -79,7 +79,7 @@ function table(kind, k, i, unit)
 
 BEGIN {
 	FS = ","
-	phases = split("make preserve memory load jump added open sessions files touch finish", phase, " ")
+	phases = split("make preserve memory load jump boot added kept gaps open sessions files touch finish", phase, " ")
 	title["none"] = "Nothing but a file of one page: what the others are compared with"
 	title["contiguous"] = "Pages that lie one after the other"
 	title["scratch"] = "Pages that lie in scratch, where they cannot stay: they are moved"
@@ -132,7 +132,9 @@ FILENAME ~ /\.csv$/ {
 }
 
 END {
-	print "Guest instructions; memory in bytes. added: to the jump, over that with nothing preserved."
+	print "Guest instructions; memory in bytes. jump: from reboot(2) to init; boot: what the next"
+	print "kernel takes of it; added: to the boot, over that with nothing preserved. kept: preserved"
+	print "pages in all; gaps: runs of free pages between them."
 	for (j = 1; j <= kinds; j++)
 		if (rows[order[j]])
 			table(order[j])
