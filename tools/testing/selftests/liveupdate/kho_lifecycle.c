@@ -361,14 +361,42 @@ LIFECYCLE(memory_pressure)
 	EXPECT_EQ(0, lu_finish(session));
 }
 
-/* lu.gib= of memory, every second page preserved, and back. */
+/*
+ * Numbers in the first line of the log that has @what and fits @format, or its time
+ * by one that begins with a bracket. Returns how many, or -errno.
+ */
+static int from_log(const char *what, const char *format, double *a, double *b)
+{
+	FILE *f = popen("dmesg", "r");
+	char line[512], *at;
+	int n = -ENOENT;
+
+	while (f && n <= 0 && fgets(line, sizeof(line), f)) {
+		at = strstr(line, what);
+		if (at)
+			n = sscanf(format[0] == '[' ? line : at, format, a, b);
+	}
+	if (f)
+		pclose(f);
+	return n;
+}
+
+/*
+ * lu.gib= of memory, every second page preserved, and back; in the time of a boot
+ * with nothing preserved, as this machine has it.
+ */
 LIFECYCLE(alternate_gibs)
 {
 	uint64_t pages = lu_param_u64("lu.gib") * LU_GIB / LU_PAGE, i;
+	double boot = 0, kib, runs = 0;
 	int session, fd, other;
+	char more[64];
 
 	ASSERT_LT(0, pages);
-	if (self->stage == 1) {
+	ASSERT_EQ(1, from_log("Run /init", "[%lf]", &boot, &kib));
+	if (self->stage == 1)
+		LU_KEXEC(2);
+	if (self->stage == 2) {
 		/* Written in turn, they lie so; the other one is freed. */
 		fd = memfd_create("alternate", MFD_CLOEXEC);
 		other = memfd_create("other", MFD_CLOEXEC);
@@ -382,8 +410,15 @@ LIFECYCLE(alternate_gibs)
 		session = lu_create(self->dev, "alternate");
 		ASSERT_LE(0, session);
 		ASSERT_EQ(0, lu_preserve(session, fd, 1));
-		LU_KEXEC(2);
+		snprintf(more, sizeof(more), "lu.boot=%.0f", boot * 1000);
+		LU_KEXEC_WITH(3, more);
 	}
+	ASSERT_EQ(2, from_log("KHO: ", "KHO: %lf KiB of the previous kernel kept, %lf runs",
+			      &kib, &runs));
+	TH_LOG("%.0f KiB kept, %.0f runs between; init after %.3f s, with nothing kept %.3f s",
+	       kib, runs, boot, lu_param_u64("lu.boot") / 1000.0);
+	EXPECT_LT(pages * 3 / 4, runs);
+	EXPECT_LT(boot * 1000, 2 * lu_param_u64("lu.boot"));
 	session = lu_retrieve(self->dev, "alternate");
 	ASSERT_LE(0, session);
 	fd = lu_retrieve_fd(session, 1);
