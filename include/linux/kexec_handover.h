@@ -74,6 +74,7 @@ void kho_unpreserve_run(unsigned long pfn, unsigned long nr,
 bool kho_is_preserved(phys_addr_t phys, unsigned int order);
 bool kho_is_preserved_run(unsigned long pfn, unsigned long nr,
 			  unsigned int order);
+bool kho_is_preserved_runs(const struct kho_run *runs, unsigned int nr);
 
 int kho_preserve_vmalloc(void *ptr, struct kho_vmalloc *preservation);
 void kho_unpreserve_vmalloc(struct kho_vmalloc *preservation);
@@ -101,6 +102,8 @@ int kho_chain_reserve(struct kho_chain *chain, unsigned long nr_entries);
 void kho_chain_trim(struct kho_chain *chain);
 void kho_chain_rewind(struct kho_chain *chain);
 int kho_chain_append(struct kho_chain *chain, const void *entry);
+int kho_chain_append_many(struct kho_chain *chain, const void *entries,
+			  unsigned long nr);
 u64 kho_chain_seal(struct kho_chain *chain);
 void kho_chain_destroy(struct kho_chain *chain);
 void kho_chain_open(struct kho_chain_reader *reader, u64 first, u32 entry_size);

@@ -30,7 +30,9 @@
 #include <linux/crc32.h>
 #include <linux/export.h>
 #include <linux/io.h>
+#include <linux/minmax.h>
 #include <linux/mm.h>
+#include <linux/string.h>
 
 #include "kho_internal.h"
 
@@ -265,6 +267,40 @@ static int kho_chain_advance(struct kho_chain *chain)
 }
 
 /**
+ * kho_chain_append_many - add entries at the end
+ * @chain:   the chain
+ * @entries: the entries, one after the other, copied
+ * @nr:      how many
+ *
+ * Context: sleeps only where there is no room left; the caller serializes.
+ * Return: 0, or an error of kho_alloc_preserve(): some are added then. None
+ * after kho_chain_reserve().
+ */
+int kho_chain_append_many(struct kho_chain *chain, const void *entries,
+			  unsigned long nr)
+{
+	while (nr) {
+		struct kho_chain_page *page;
+		unsigned long part;
+		int err;
+
+		err = kho_chain_advance(chain);
+		if (err)
+			return err;
+
+		page = chain->tail;
+		part = min(nr, chain->per_page - page->count);
+		memcpy(page->entries + page->count * chain->entry_size,
+		       entries, part * chain->entry_size);
+		page->count += part;
+		entries += part * chain->entry_size;
+		nr -= part;
+	}
+	return 0;
+}
+EXPORT_SYMBOL_GPL(kho_chain_append_many);
+
+/**
  * kho_chain_append - add an entry at the end
  * @chain: the chain
  * @entry: the entry, copied
@@ -274,18 +310,7 @@ static int kho_chain_advance(struct kho_chain *chain)
  */
 int kho_chain_append(struct kho_chain *chain, const void *entry)
 {
-	struct kho_chain_page *page;
-	int err;
-
-	err = kho_chain_advance(chain);
-	if (err)
-		return err;
-
-	page = chain->tail;
-	memcpy(page->entries + page->count * chain->entry_size, entry,
-	       chain->entry_size);
-	page->count++;
-	return 0;
+	return kho_chain_append_many(chain, entry, 1);
 }
 EXPORT_SYMBOL_GPL(kho_chain_append);
 

@@ -11,6 +11,7 @@
  *	kho_verify.c		is the previous kernel's map to be believed?
  *	kho_chain.c kho_vmalloc.c
  *	kho_pages.c		preserve and restore folios and pages
+ *	kho_map_runs.c		many changes of the page map at a time
  *	kho_pagemap.c		the radix tree of preserved pages
  *	kho_scratch.c		memory in which nothing is preserved
  */
@@ -20,6 +21,7 @@
 #include <linux/init.h>
 #include <linux/kexec_handover.h>
 #include <linux/kho_boot.h>
+#include <linux/minmax.h>
 #include <linux/mmzone.h>
 #include <linux/mutex.h>
 
@@ -61,10 +63,6 @@ struct kho_map_sum {
 int kho_map_init(struct kho_map *map);
 void kho_map_adopt(struct kho_map *map, phys_addr_t root);
 phys_addr_t kho_map_root(const struct kho_map *map);
-int kho_map_set(struct kho_map *map, unsigned long pfn, unsigned long nr,
-		unsigned int order);
-int kho_map_set_runs(struct kho_map *map, const struct kho_run *runs,
-		     unsigned int nr);
 bool kho_map_clear(struct kho_map *map, unsigned long pfn, unsigned long nr,
 		   unsigned int order);
 bool kho_map_test(struct kho_map *map, unsigned long pfn, unsigned long nr,
@@ -73,10 +71,6 @@ unsigned long kho_map_find(struct kho_map *map, unsigned long pfn,
 			   unsigned long nr, unsigned int order);
 int kho_map_take_order(struct kho_map *map, unsigned long pfn,
 		       unsigned int max);
-bool kho_map_take_runs(struct kho_map *map, const struct kho_run *runs,
-		       unsigned int nr);
-bool kho_map_take(struct kho_map *map, unsigned long pfn, unsigned long nr,
-		  unsigned int order);
 void kho_map_count(struct kho_map *map,
 		   unsigned long nr_by_order[KHO_MAP_MAX_ORDER + 1]);
 void kho_map_sum(const struct kho_map *map, struct kho_map_sum *sum);
@@ -95,6 +89,15 @@ struct kho_map_walk {
 
 int kho_map_walk(struct kho_map_walk *walk, phys_addr_t root);
 const unsigned long *kho_map_peek(phys_addr_t root, u64 key);
+
+/* Of the tree itself: for who keeps to a bitmap for several changes. */
+u64 *kho_map_leaf(u64 *node, u64 key);
+unsigned long *kho_map_leaf_alloc(struct kho_map *map, u64 key);
+unsigned long kho_node_used(const u64 *node, unsigned int level);
+void kho_node_account(const u64 *node, unsigned int level, long nr);
+void kho_map_prune(struct kho_map *map, u64 key);
+bool __kho_map_clear(struct kho_map *map, unsigned long pfn, unsigned long nr,
+		     unsigned int order);
 
 #if IS_ENABLED(CONFIG_KUNIT)
 struct page *kho_node_page(void);
@@ -116,6 +119,29 @@ static inline unsigned long kho_key_pfn(u64 key)
 {
 	return (key ^ 1ULL << __fls(key)) << kho_key_order(key);
 }
+
+static inline unsigned int kho_map_bit(u64 key)
+{
+	return key & (KHO_MAP_LEAF_BITS - 1);
+}
+
+/* Length of the part of a run that lies in the bitmap of its first block. */
+static inline unsigned long kho_map_part(u64 key, unsigned long nr)
+{
+	return min(nr, KHO_MAP_LEAF_BITS - kho_map_bit(key));
+}
+
+/* kho_map_runs.c */
+int kho_map_set_runs(struct kho_map *map, const struct kho_run *runs,
+		     unsigned int nr);
+int kho_map_set(struct kho_map *map, unsigned long pfn, unsigned long nr,
+		unsigned int order);
+bool kho_map_take_runs(struct kho_map *map, const struct kho_run *runs,
+		       unsigned int nr);
+bool kho_map_take(struct kho_map *map, unsigned long pfn, unsigned long nr,
+		  unsigned int order);
+bool kho_map_has_runs(struct kho_map *map, const struct kho_run *runs,
+		      unsigned int nr);
 
 /* kho_pages.c */
 void kho_pages_ready(bool ready);
@@ -150,6 +176,14 @@ void kho_scratch_drop(void);
 bool kho_scratch_reserve(void);
 void kho_scratch_late(void);
 bool kho_scratch_overlap(phys_addr_t start, phys_addr_t size);
+
+/* Page frames from @start up to @end, without scratch in between. */
+struct kho_gap {
+	unsigned long start;
+	unsigned long end;
+};
+
+bool kho_scratch_gap(unsigned long pfn, struct kho_gap *gap);
 
 /* kho_boot.c */
 void kho_boot_late(void);

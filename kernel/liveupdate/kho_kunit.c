@@ -148,6 +148,7 @@ static void kho_pages_test_alloc(struct kunit *test)
 
 static void kho_pages_test_scratch_overlap(struct kunit *test)
 {
+	struct kho_gap gap;
 	unsigned int i;
 
 	KUNIT_ASSERT_GT(test, kho_scratch_cnt, 0);
@@ -162,6 +163,23 @@ static void kho_pages_test_scratch_overlap(struct kunit *test)
 		KUNIT_EXPECT_FALSE(test, kho_scratch_overlap(addr, 0));
 	}
 	KUNIT_EXPECT_FALSE(test, kho_scratch_overlap(0, PAGE_SIZE));
+
+	for (i = 0; i < kho_scratch_cnt; i++) {
+		unsigned long start = PHYS_PFN(kho_scratch[i].addr);
+		unsigned long end = start + PHYS_PFN(kho_scratch[i].size);
+
+		KUNIT_EXPECT_FALSE(test, kho_scratch_gap(start, &gap));
+		KUNIT_EXPECT_FALSE(test, kho_scratch_gap(end - 1, &gap));
+		/* Another area may come right before or after it. */
+		if (kho_scratch_gap(start - 1, &gap)) {
+			KUNIT_EXPECT_EQ(test, gap.end, start);
+			KUNIT_EXPECT_LT(test, gap.start, start);
+		}
+		if (kho_scratch_gap(end, &gap)) {
+			KUNIT_EXPECT_EQ(test, gap.start, end);
+			KUNIT_EXPECT_GT(test, gap.end, end);
+		}
+	}
 }
 
 #ifdef CONFIG_KEXEC_HANDOVER_DEBUG
@@ -573,6 +591,38 @@ static void kho_chain_test_append(struct kunit *test)
 	}
 }
 
+/* Many at a time, which begin and end anywhere in a page. */
+static void kho_chain_test_append_many(struct kunit *test)
+{
+	const unsigned long all = 3 * KHO_TEST_PER_PAGE, step = 97;
+	unsigned long before = kho_test_blocks(test);
+	struct kho_test_entry *entries;
+	struct kho_chain chain;
+	unsigned long i;
+
+	entries = kunit_kcalloc(test, all, sizeof(*entries), GFP_KERNEL);
+	KUNIT_ASSERT_NOT_NULL(test, entries);
+	for (i = 0; i < all; i++)
+		entries[i] = (struct kho_test_entry) { i, 2 * i };
+
+	kho_chain_init(&chain, sizeof(*entries));
+	KUNIT_EXPECT_EQ(test, 0, kho_chain_append_many(&chain, entries, 0));
+	KUNIT_EXPECT_EQ(test, chain.nr_pages, 0);
+	for (i = 0; i < all; i += step)
+		KUNIT_ASSERT_EQ(test, 0,
+				kho_chain_append_many(&chain, entries + i,
+						      min(step, all - i)));
+	KUNIT_EXPECT_EQ(test, chain.nr_pages, 3);
+	KUNIT_EXPECT_EQ(test, kho_test_read(test, kho_chain_seal(&chain)), all);
+	kho_chain_destroy(&chain);
+
+	KUNIT_EXPECT_EQ(test, 0, kho_chain_append_many(&chain, entries, all));
+	KUNIT_EXPECT_EQ(test, chain.nr_pages, 3);
+	KUNIT_EXPECT_EQ(test, kho_test_read(test, kho_chain_seal(&chain)), all);
+	kho_chain_destroy(&chain);
+	KUNIT_EXPECT_EQ(test, before, kho_test_blocks(test));
+}
+
 /* Sealed again and again while it grows. */
 static void kho_chain_test_seal(struct kunit *test)
 {
@@ -728,6 +778,7 @@ static void kho_chain_test_bad_links(struct kunit *test)
 
 static struct kunit_case kho_chain_cases[] = {
 	KUNIT_CASE(kho_chain_test_append),
+	KUNIT_CASE(kho_chain_test_append_many),
 	KUNIT_CASE(kho_chain_test_seal),
 	KUNIT_CASE(kho_chain_test_resize),
 	KUNIT_CASE(kho_chain_test_reserve),

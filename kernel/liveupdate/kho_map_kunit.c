@@ -338,6 +338,9 @@ static void kho_map_test_runs(struct kunit *test)
 					kho_map_test(&t->map, runs[i].pfn,
 						     runs[i].nr,
 						     runs[i].order));
+		KUNIT_EXPECT_FALSE(test, kho_map_has_runs(&t->map, runs, nr));
+		KUNIT_EXPECT_TRUE(test, kho_map_has_runs(&t->map,
+							 &runs[without], 1));
 		KUNIT_EXPECT_FALSE(test,
 				   kho_map_take_runs(&t->map, runs, nr));
 		KUNIT_EXPECT_TRUE(test, kho_map_take_runs(&t->map,
@@ -348,7 +351,16 @@ static void kho_map_test_runs(struct kunit *test)
 	KUNIT_ASSERT_EQ(test, 0, kho_map_set_runs(&t->map, runs, nr));
 	memcpy(twice, runs, sizeof(runs));
 	twice[nr] = runs[1];
+	KUNIT_EXPECT_TRUE(test, kho_map_has_runs(&t->map, twice, nr + 1));
 	KUNIT_EXPECT_FALSE(test, kho_map_take_runs(&t->map, twice, nr + 1));
+	KUNIT_EXPECT_TRUE(test, kho_map_has_runs(&t->map, runs, nr));
+	/* What is counted is what is there: a bitmap goes with its last bit. */
+	for (i = 0; i < nr; i++) {
+		KUNIT_EXPECT_TRUE(test, kho_map_take_runs(&t->map, &runs[i], 1));
+		KUNIT_EXPECT_FALSE(test, kho_map_has_runs(&t->map, &runs[i], 1));
+	}
+	kho_expect_nodes(test, 1);
+	KUNIT_ASSERT_EQ(test, 0, kho_map_set_runs(&t->map, runs, nr));
 	KUNIT_EXPECT_TRUE(test, kho_map_take_runs(&t->map, runs, nr));
 	kho_expect_nodes(test, 1);
 }

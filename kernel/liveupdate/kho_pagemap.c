@@ -63,12 +63,15 @@ static unsigned int kho_map_slot(u64 key, unsigned int level)
 	return key & (KHO_MAP_TABLE_SLOTS - 1);
 }
 
-static unsigned int kho_map_bit(u64 key)
-{
-	return key & (KHO_MAP_LEAF_BITS - 1);
-}
-
-static unsigned long kho_node_used(const u64 *node, unsigned int level)
+/**
+ * kho_node_used - how many slots or bits of a node are in use
+ * @node:  the node
+ * @level: its level, 0 for a bitmap
+ *
+ * Context: the map's lock is held.
+ * Return: the number.
+ */
+unsigned long kho_node_used(const u64 *node, unsigned int level)
 {
 	struct page *page = virt_to_page(node);
 	unsigned long used = 0;
@@ -87,8 +90,16 @@ static unsigned long kho_node_used(const u64 *node, unsigned int level)
 	return used;
 }
 
-/* To be called before the change that it counts. */
-static void kho_node_account(const u64 *node, unsigned int level, long nr)
+/**
+ * kho_node_account - count slots or bits of a node
+ * @node:  the node
+ * @level: its level, 0 for a bitmap
+ * @nr:    how many more are in use
+ *
+ * Context: the map's lock is held. If kho_node_used() was never called for the
+ * node, this comes before the change that it counts.
+ */
+void kho_node_account(const u64 *node, unsigned int level, long nr)
 {
 	unsigned long used = kho_node_used(node, level);
 
@@ -124,7 +135,15 @@ static void kho_node_free(u64 *node)
 		__free_page(page);
 }
 
-static u64 *kho_map_leaf(u64 *node, u64 key)
+/**
+ * kho_map_leaf - the bitmap that holds a key
+ * @node: root of the map
+ * @key:  the key
+ *
+ * Context: the caller excludes changes.
+ * Return: the bitmap, or %NULL if no key near it is in the map.
+ */
+u64 *kho_map_leaf(u64 *node, u64 key)
 {
 	unsigned int level;
 
@@ -138,8 +157,14 @@ static u64 *kho_map_leaf(u64 *node, u64 key)
 	return node;
 }
 
-/* Free the empty nodes on the way to @key, from the bottom. */
-static void kho_map_prune(struct kho_map *map, u64 key)
+/**
+ * kho_map_prune - free the empty nodes on the way to a key, from the bottom
+ * @map: the map
+ * @key: the key
+ *
+ * Context: the map's lock is held.
+ */
+void kho_map_prune(struct kho_map *map, u64 key)
 {
 	u64 *path[KHO_MAP_LEVELS];
 	unsigned int level = KHO_MAP_ROOT_LEVEL;
@@ -164,7 +189,15 @@ static void kho_map_prune(struct kho_map *map, u64 key)
 	}
 }
 
-static unsigned long *kho_map_leaf_alloc(struct kho_map *map, u64 key)
+/**
+ * kho_map_leaf_alloc - the bitmap that holds a key, made if it is not there
+ * @map: the map
+ * @key: the key
+ *
+ * Context: may sleep, the map's lock is held.
+ * Return: the bitmap, or %NULL without memory.
+ */
+unsigned long *kho_map_leaf_alloc(struct kho_map *map, u64 key)
 {
 	u64 *node = map->root;
 	unsigned int level;
@@ -187,14 +220,18 @@ static unsigned long *kho_map_leaf_alloc(struct kho_map *map, u64 key)
 	return (unsigned long *)node;
 }
 
-/* Length of the part of a run that lies in the leaf of its first block. */
-static unsigned long kho_map_part(u64 key, unsigned long nr)
-{
-	return min(nr, KHO_MAP_LEAF_BITS - kho_map_bit(key));
-}
-
-static bool __kho_map_clear(struct kho_map *map, unsigned long pfn,
-			    unsigned long nr, unsigned int order)
+/**
+ * __kho_map_clear - take a run of blocks out of the map, with the lock held
+ * @map:   the map
+ * @pfn:   first page of the first block, aligned to 2^@order
+ * @nr:    number of blocks that lie one after the other
+ * @order: order of each
+ *
+ * Context: any.
+ * Return: whether all of them were in the map.
+ */
+bool __kho_map_clear(struct kho_map *map, unsigned long pfn, unsigned long nr,
+		     unsigned int order)
 {
 	u64 key = kho_map_key(pfn, order);
 	bool all = true;
@@ -218,101 +255,6 @@ static bool __kho_map_clear(struct kho_map *map, unsigned long pfn,
 		nr -= part;
 	}
 	return all;
-}
-
-/*
- * Add a run; all or nothing. *@leaf is the bitmap that *@leaf_key is about, if
- * it is known: neighbours need no walk of their own.
- */
-static int __kho_map_set(struct kho_map *map, const struct kho_run *run,
-			 u64 *leaf_key, unsigned long **leaf)
-{
-	u64 key = kho_map_key(run->pfn, run->order);
-	unsigned long done = 0;
-	int err = 0;
-
-	while (done < run->nr) {
-		unsigned long part = kho_map_part(key + done, run->nr - done);
-		unsigned int bit = kho_map_bit(key + done);
-
-		if (!*leaf || (*leaf_key ^ (key + done)) >> KHO_MAP_LEAF_SHIFT) {
-			*leaf = kho_map_leaf_alloc(map, key + done);
-			*leaf_key = key + done;
-		}
-		if (!*leaf) {
-			err = -ENOMEM;
-			break;
-		}
-		if (find_next_bit(*leaf, bit + part, bit) < bit + part) {
-			err = -EEXIST;
-			break;
-		}
-		kho_node_account((u64 *)*leaf, 0, part);
-		if (part == 1)
-			__set_bit(bit, *leaf);
-		else
-			bitmap_set(*leaf, bit, part);
-		done += part;
-	}
-	if (err) {
-		/* It may be gone with its last bit. */
-		*leaf = NULL;
-		__kho_map_clear(map, run->pfn, done, run->order);
-	}
-	return err;
-}
-
-/**
- * kho_map_set_runs - add runs of blocks to the map
- * @map:  the map
- * @runs: the runs
- * @nr:   how many
- *
- * Whole words of a bitmap are set at once, so a run costs by its length in
- * words; runs near each other share the way to them.
- *
- * Context: may sleep, takes @map->lock.
- * Return: 0; -ENOMEM without memory for a node; -EEXIST if one of the blocks
- * is in the map. The map is then as before.
- */
-int kho_map_set_runs(struct kho_map *map, const struct kho_run *runs,
-		     unsigned int nr)
-{
-	unsigned long *leaf = NULL;
-	u64 leaf_key = 0;
-	unsigned int i;
-	int err;
-
-	guard(mutex)(&map->lock);
-
-	for (i = 0; i < nr; i++) {
-		err = __kho_map_set(map, &runs[i], &leaf_key, &leaf);
-		if (!err)
-			continue;
-		while (i--)
-			__kho_map_clear(map, runs[i].pfn, runs[i].nr,
-					runs[i].order);
-		return err;
-	}
-	return 0;
-}
-
-/**
- * kho_map_set - add a run of blocks to the map
- * @map:   the map
- * @pfn:   first page of the first block, aligned to 2^@order
- * @nr:    number of blocks that lie one after the other
- * @order: order of each
- *
- * Context: may sleep, takes @map->lock.
- * Return: as kho_map_set_runs().
- */
-int kho_map_set(struct kho_map *map, unsigned long pfn, unsigned long nr,
-		unsigned int order)
-{
-	const struct kho_run run = { .pfn = pfn, .nr = nr, .order = order };
-
-	return kho_map_set_runs(map, &run, 1);
 }
 
 /**
@@ -400,126 +342,6 @@ unsigned long kho_map_find(struct kho_map *map, unsigned long pfn,
 		done += part;
 	}
 	return nr;
-}
-
-/* The bitmap of @key; *@leaf is that of *@leaf_key, if it is known. */
-static unsigned long *kho_map_near_leaf(struct kho_map *map, u64 key,
-					u64 *leaf_key, unsigned long **leaf)
-{
-	if (!*leaf || (*leaf_key ^ key) >> KHO_MAP_LEAF_SHIFT) {
-		*leaf = (unsigned long *)kho_map_leaf(map->root, key);
-		*leaf_key = key;
-	}
-	return *leaf;
-}
-
-/*
- * Clear @nr blocks of @run, or set them again. Stops at one that is not set;
- * bitmaps that are empty stay for the time being. Returns how many were done.
- */
-static unsigned long kho_map_flip(struct kho_map *map,
-				  const struct kho_run *run, unsigned long nr,
-				  bool set, u64 *leaf_key, unsigned long **leaf)
-{
-	u64 key = kho_map_key(run->pfn, run->order);
-	unsigned long done = 0;
-
-	while (done < nr) {
-		unsigned long part = kho_map_part(key + done, nr - done);
-		unsigned int bit = kho_map_bit(key + done);
-		unsigned long *bits = kho_map_near_leaf(map, key + done,
-							leaf_key, leaf);
-
-		if (set) {
-			kho_node_account((u64 *)bits, 0, part);
-			bitmap_set(bits, bit, part);
-		} else if (bits && find_next_zero_bit(bits, bit + part, bit) ==
-				   bit + part) {
-			kho_node_account((u64 *)bits, 0, -(long)part);
-			bitmap_clear(bits, bit, part);
-		} else {
-			break;
-		}
-		done += part;
-	}
-	return done;
-}
-
-/* Free what kho_map_flip() has emptied. */
-static void kho_map_prune_run(struct kho_map *map, const struct kho_run *run)
-{
-	u64 key = kho_map_key(run->pfn, run->order);
-	unsigned long done, part;
-
-	for (done = 0; done < run->nr; done += part) {
-		part = kho_map_part(key + done, run->nr - done);
-		kho_map_prune(map, key + done);
-	}
-}
-
-static bool kho_map_same_leaf(const struct kho_run *a, const struct kho_run *b)
-{
-	u64 last = kho_map_key(a->pfn, a->order) + a->nr - 1;
-
-	return b->nr == 1 &&
-	       !((last ^ kho_map_key(b->pfn, b->order)) >> KHO_MAP_LEAF_SHIFT);
-}
-
-/**
- * kho_map_take_runs - take runs of blocks out of the map if all are there
- * @map:  the map
- * @runs: the runs
- * @nr:   how many
- *
- * Context: may sleep, takes @map->lock.
- * Return: true; or false, the map is as before: a block is not in it at this
- * order, or named twice.
- */
-bool kho_map_take_runs(struct kho_map *map, const struct kho_run *runs,
-		       unsigned int nr)
-{
-	unsigned long *leaf = NULL, done;
-	u64 leaf_key = 0;
-	unsigned int i;
-
-	guard(mutex)(&map->lock);
-
-	for (i = 0; i < nr; i++) {
-		done = kho_map_flip(map, &runs[i], runs[i].nr, false, &leaf_key,
-				    &leaf);
-		if (done == runs[i].nr)
-			continue;
-		kho_map_flip(map, &runs[i], done, true, &leaf_key, &leaf);
-		while (i--)
-			kho_map_flip(map, &runs[i], runs[i].nr, true, &leaf_key,
-				     &leaf);
-		return false;
-	}
-
-	for (i = 0; i < nr; i++) {
-		if (i && kho_map_same_leaf(&runs[i - 1], &runs[i]))
-			continue;
-		kho_map_prune_run(map, &runs[i]);
-	}
-	return true;
-}
-
-/**
- * kho_map_take - take a run of blocks out of the map if all of it is there
- * @map:   the map
- * @pfn:   first page of the first block, aligned to 2^@order
- * @nr:    number of blocks that lie one after the other
- * @order: order of each
- *
- * Context: may sleep, takes @map->lock.
- * Return: whether it was.
- */
-bool kho_map_take(struct kho_map *map, unsigned long pfn, unsigned long nr,
-		  unsigned int order)
-{
-	const struct kho_run run = { .pfn = pfn, .nr = nr, .order = order };
-
-	return kho_map_take_runs(map, &run, 1);
 }
 
 /**

@@ -76,38 +76,63 @@ static unsigned long kho_find_poison(unsigned long pfn, unsigned long nr)
 	return i;
 }
 
-static int kho_check_run(const struct kho_run *run)
+static bool kho_run_valid(const struct kho_run *run)
 {
-	unsigned long pfn = run->pfn, nr = run->nr;
+	return run->nr && run->order <= MAX_PAGE_ORDER &&
+	       IS_ALIGNED(run->pfn, 1UL << run->order);
+}
+
+/*
+ * The memory around a page that can be preserved: without scratch, and what the
+ * next kernel finds in its memory map, which is what was there at boot.
+ */
+static bool kho_find_gap(unsigned long pfn, struct kho_gap *gap)
+{
+	if (!kho_scratch_gap(pfn, gap))
+		return false;
+	gap->end = min(gap->end, kho_end_pfn);
+	return true;
+}
+
+/*
+ * Whether a run may be preserved. @gap is what was found for the run before: the
+ * next one lies in there, too, most of the time.
+ */
+static int kho_check_run(const struct kho_run *run, struct kho_gap *gap)
+{
+	unsigned long pfn = run->pfn, pages = run->nr << run->order;
 	int err;
 
-	/* The next kernel finds in its memory map what was there at boot. */
-	if (pfn >= kho_end_pfn || nr > (kho_end_pfn - pfn) >> run->order)
+	if (pfn >= kho_end_pfn || run->nr > (kho_end_pfn - pfn) >> run->order)
 		return -EINVAL;
-	err = kho_debug_preserve(pfn, nr << run->order);
+	err = kho_debug_preserve(pfn, pages);
 	if (err)
 		return err;
-	if (kho_scratch_overlap(PFN_PHYS(pfn), PFN_PHYS(nr << run->order)))
-		return -EINVAL;
-	if (kho_find_poison(pfn, nr << run->order) < nr << run->order)
+	if (pfn < gap->start || pfn + pages > gap->end) {
+		if (!kho_find_gap(pfn, gap) || pfn + pages > gap->end)
+			return -EINVAL;
+	}
+	if (kho_find_poison(pfn, pages) < pages)
 		return -EHWPOISON;
 	return 0;
+}
+
+/* kho_check_run() for single pages near each other, which are many. */
+static bool kho_check_page(const struct kho_run *run, const struct kho_gap *gap)
+{
+	return !IS_ENABLED(CONFIG_KEXEC_HANDOVER_DEBUG) && run->nr == 1 &&
+	       !run->order && run->pfn >= gap->start && run->pfn < gap->end;
 }
 
 static int kho_preserve_blocks(unsigned long pfn, unsigned long nr,
 			       unsigned int order)
 {
 	const struct kho_run run = { .pfn = pfn, .nr = nr, .order = order };
+	struct kho_gap gap = {};
 
 	if (!kho_pages_up)
 		return -EOPNOTSUPP;
-	return kho_check_run(&run) ?: kho_map_set_runs(&kho_map, &run, 1);
-}
-
-static bool kho_run_valid(const struct kho_run *run)
-{
-	return run->nr && run->order <= MAX_PAGE_ORDER &&
-	       IS_ALIGNED(run->pfn, 1UL << run->order);
+	return kho_check_run(&run, &gap) ?: kho_map_set_runs(&kho_map, &run, 1);
 }
 
 /**
@@ -123,13 +148,17 @@ static bool kho_run_valid(const struct kho_run *run)
  */
 int kho_preserve_runs(const struct kho_run *runs, unsigned int nr)
 {
+	bool poison = kho_has_poison();
+	struct kho_gap gap = {};
 	unsigned int i;
 	int err;
 
 	if (!kho_pages_up)
 		return -EOPNOTSUPP;
 	for (i = 0; i < nr; i++) {
-		err = kho_run_valid(&runs[i]) ? kho_check_run(&runs[i]) :
+		if (likely(!poison && kho_check_page(&runs[i], &gap)))
+			continue;
+		err = kho_run_valid(&runs[i]) ? kho_check_run(&runs[i], &gap) :
 						-EINVAL;
 		if (err)
 			return err;
@@ -266,10 +295,9 @@ void kho_unpreserve_pages(struct page *page, unsigned long nr_pages)
 EXPORT_SYMBOL_GPL(kho_unpreserve_pages);
 
 /**
- * kho_is_preserved_run - whether folios are preserved, in exactly this order
- * @pfn:   first page of the first folio
- * @nr:    number of folios that lie one after the other
- * @order: order of each
+ * kho_is_preserved_runs - whether folios are preserved, in exactly this order
+ * @runs: where
+ * @nr:   how many runs; a block may be named twice
  *
  * For metadata from the previous kernel: an address that it names may be used
  * only if this says yes, and then lies in RAM. It says yes for what this kernel
@@ -278,18 +306,46 @@ EXPORT_SYMBOL_GPL(kho_unpreserve_pages);
  * Context: may sleep.
  * Return: true if all are.
  */
+bool kho_is_preserved_runs(const struct kho_run *runs, unsigned int nr)
+{
+	unsigned long limit = PHYS_PFN(-1ULL);
+	unsigned int i;
+
+	if (!kho_pages_up)
+		return false;
+	for (i = 0; i < nr; i++) {
+		const struct kho_run *run = &runs[i];
+
+		/* A single page: there are many of them. */
+		if (likely(run->nr == 1 && !run->order &&
+			   run->pfn - 1 < limit))
+			continue;
+		if (!run->pfn || !run->nr || run->order > KHO_MAP_MAX_ORDER ||
+		    !IS_ALIGNED(run->pfn, 1UL << run->order))
+			return false;
+		if (run->pfn > limit ||
+		    run->nr > (limit - run->pfn) >> run->order)
+			return false;
+	}
+	return kho_map_has_runs(&kho_map, runs, nr);
+}
+EXPORT_SYMBOL_GPL(kho_is_preserved_runs);
+
+/**
+ * kho_is_preserved_run - the same for one run
+ * @pfn:   first page of the first folio
+ * @nr:    number of folios that lie one after the other
+ * @order: order of each
+ *
+ * Context: may sleep.
+ * Return: true if all are.
+ */
 bool kho_is_preserved_run(unsigned long pfn, unsigned long nr,
 			  unsigned int order)
 {
-	unsigned long limit = PHYS_PFN(-1ULL);
+	const struct kho_run run = { .pfn = pfn, .nr = nr, .order = order };
 
-	if (!kho_pages_up || !pfn || !nr || order > KHO_MAP_MAX_ORDER ||
-	    !IS_ALIGNED(pfn, 1UL << order))
-		return false;
-	if (pfn > limit || nr > (limit - pfn) >> order)
-		return false;
-
-	return kho_map_test(&kho_map, pfn, nr, order);
+	return kho_is_preserved_runs(&run, 1);
 }
 EXPORT_SYMBOL_GPL(kho_is_preserved_run);
 
@@ -431,20 +487,22 @@ static void kho_init_folio(struct page *page, unsigned int order)
 		folio_set_has_hwpoisoned(page_folio(page));
 }
 
-/* The page, if there is one; asked once for each section of memory. */
-static struct page *kho_online_page(unsigned long pfn, bool first)
+/* The page, if there is one; asked once in a row for each section of memory. */
+static struct page *kho_online_page(unsigned long pfn, unsigned long *section)
 {
-	if (first || !(pfn & (PAGES_PER_SECTION - 1)))
-		return pfn_to_online_page(pfn);
-	return pfn_to_page(pfn);
+	if (likely(pfn / PAGES_PER_SECTION == *section))
+		return pfn_to_page(pfn);
+	*section = pfn / PAGES_PER_SECTION;
+	return pfn_to_online_page(pfn);
 }
 
-static bool kho_run_untouched(const struct kho_run *run)
+static bool kho_run_untouched(const struct kho_run *run, unsigned long *section)
 {
-	unsigned long pfn, end = run->pfn + (run->nr << run->order);
+	unsigned long size = 1UL << run->order, pfn = run->pfn;
+	unsigned long end = pfn + run->nr * size;
 
-	for (pfn = run->pfn; pfn < end; pfn += 1UL << run->order) {
-		struct page *page = kho_online_page(pfn, pfn == run->pfn);
+	for (; pfn < end; pfn += size) {
+		struct page *page = kho_online_page(pfn, section);
 
 		if (page && kho_page_untouched(page))
 			continue;
@@ -454,36 +512,65 @@ static bool kho_run_untouched(const struct kho_run *run)
 	return true;
 }
 
-/* Make folios of a run, and count them as memory that the allocator manages. */
-static void kho_init_run(const struct kho_run *run)
+/* Pages of one zone that are still to be counted as managed. */
+struct kho_managed {
+	struct page *page;
+	unsigned long nr;
+};
+
+static void kho_count_managed(struct kho_managed *managed, struct page *page,
+			      unsigned long nr)
+{
+	if (managed->nr && page_zone_id(managed->page) != page_zone_id(page)) {
+		adjust_managed_page_count(managed->page, managed->nr);
+		managed->nr = 0;
+	}
+	managed->page = page;
+	managed->nr += nr;
+}
+
+/* Make folios of a run, and memory that the allocator manages. */
+static void kho_init_run(const struct kho_run *run, struct kho_managed *managed)
 {
 	unsigned long first = run->pfn, size = 1UL << run->order;
 	unsigned long pfn, end = first + (run->nr << run->order);
 
-	for (pfn = first; pfn < end; pfn += size)
-		kho_init_folio(pfn_to_page(pfn), run->order);
+	if (run->nr == 1 && !run->order && !mem_alloc_profiling_enabled()) {
+		kho_count_managed(managed, pfn_to_page(first), 1);
+		return;
+	}
+
+	/* Nothing needs to be done for single pages. */
+	if (run->order || mem_alloc_profiling_enabled())
+		for (pfn = first; pfn < end; pfn += size)
+			kho_init_folio(pfn_to_page(pfn), run->order);
 
 	/* A block lies in one zone, the run may not. */
-	if (page_zone(pfn_to_page(first)) == page_zone(pfn_to_page(end - 1)))
+	if (page_zone_id(pfn_to_page(first)) ==
+	    page_zone_id(pfn_to_page(end - 1)))
 		size = end - first;
 	for (pfn = first; pfn < end; pfn += size)
-		adjust_managed_page_count(pfn_to_page(pfn), size);
+		kho_count_managed(managed, pfn_to_page(pfn), size);
 }
 
 /* Folios that are out of the map already; they go back in if one is in use. */
 static bool kho_restore_taken(const struct kho_run *runs, unsigned int nr)
 {
+	unsigned long section = ULONG_MAX;
+	struct kho_managed managed = {};
 	unsigned int i;
 
 	for (i = 0; i < nr; i++) {
-		if (kho_run_untouched(&runs[i]))
+		if (kho_run_untouched(&runs[i], &section))
 			continue;
 		/* It is preserved by this kernel, and has to stay so. */
 		kho_map_set_runs(&kho_map, runs, nr);
 		return false;
 	}
 	for (i = 0; i < nr; i++)
-		kho_init_run(&runs[i]);
+		kho_init_run(&runs[i], &managed);
+	if (managed.nr)
+		adjust_managed_page_count(managed.page, managed.nr);
 	return true;
 }
 
@@ -504,7 +591,9 @@ bool kho_restore_runs(const struct kho_run *runs, unsigned int nr)
 	if (!kho_pages_up)
 		return false;
 	for (i = 0; i < nr; i++) {
-		if (!runs[i].pfn || !kho_run_valid(&runs[i]))
+		/* A single page is valid. */
+		if (!runs[i].pfn || ((runs[i].order || runs[i].nr != 1) &&
+				     !kho_run_valid(&runs[i])))
 			return false;
 	}
 	return kho_map_take_runs(&kho_map, runs, nr) &&

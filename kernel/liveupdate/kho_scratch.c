@@ -69,6 +69,33 @@ bool kho_scratch_overlap(phys_addr_t start, phys_addr_t size)
 }
 
 /**
+ * kho_scratch_gap - how far it is to scratch from a page
+ * @pfn: the page
+ * @gap: set to the pages around it up to the next scratch on either side
+ *
+ * Context: any.
+ * Return: false if the page lies in scratch.
+ */
+bool kho_scratch_gap(unsigned long pfn, struct kho_gap *gap)
+{
+	unsigned int i;
+
+	*gap = (struct kho_gap) { .end = ULONG_MAX };
+	for (i = 0; i < kho_scratch_cnt; i++) {
+		unsigned long start = PHYS_PFN(kho_scratch[i].addr);
+		unsigned long end = start + PHYS_PFN(kho_scratch[i].size);
+
+		if (pfn >= end)
+			gap->start = max(gap->start, end);
+		else if (pfn < start)
+			gap->end = min(gap->end, start);
+		else
+			return false;
+	}
+	return true;
+}
+
+/**
  * kho_touches_scratch - whether one of some pages lies in scratch
  * @pfn: the first page
  * @nr:  how many
