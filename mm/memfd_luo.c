@@ -19,9 +19,9 @@
  * *While it is preserved* the file can be read, written and mapped. Its size is
  * fixed: what would change it, or punch a hole, fails with ``EPERM`` as if it
  * were sealed, though no seal shows. ``F_SEAL_WRITE`` fails with ``EBUSY`` if
- * there is a folio; other seals can be added until the reboot. A page that
- * breaks meanwhile goes along: its contents are lost in any case, and the next
- * kernel notices like this one, when it is read.
+ * there is a folio; other seals can be added until the reboot. If a page breaks
+ * meanwhile (hwpoison), the reboot is refused with ``EHWPOISON``, since the next
+ * kernel would not know of it: close the session that the file is in.
  *
  * *Folios wholly beyond the end* of the file, made by fallocate() with
  * ``FALLOC_FL_KEEP_SIZE``, hold nothing and are not handed over.
@@ -36,9 +36,10 @@
  * records it, and %MEMFD_LUO_TAG in the page cache tells whether that has been
  * done. No folio is missed: the inode's pointer to &struct memfd_luo is set
  * under the lock of the page cache. A folio added before that is found by the
- * walk; who adds one afterwards sees the pointer. Both hold the folio's lock
- * when they look at the tag. A collapse by khugepaged needs a folio to begin
- * with, and finds it pinned.
+ * walk; who adds one afterwards sees the pointer, and keeps the folio locked
+ * until it is tagged. The walk leaves locked folios alone until it can lock
+ * them. A collapse by khugepaged needs a folio to begin with, and finds it
+ * pinned.
  *
  * *From freeze() on* who fills a hole or adds a seal waits, since nothing can
  * be told to the next kernel any more: until the jump, or until unfreeze().

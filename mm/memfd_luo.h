@@ -35,14 +35,17 @@ struct liveupdate_file_op_args;
  * Longest list of scattered folios: its length is written before its pfns, so
  * it has to be known.
  */
-#define MEMFD_LUO_LIST_MAX	80
+#define MEMFD_LUO_LIST_MAX	128
 
 /*
  * The extent that may still grow. A run has the pfn of its first folio, a list
- * all of them; @tail_run of the list lie one after the other at its end.
+ * all of them; @tail_run of the list lie one after the other at its end. It goes
+ * on at @next of the file, and at @next_pfn if it is a run.
  */
 struct memfd_luo_extent {
 	u64 index;
+	u64 next;
+	u64 next_pfn;
 	u32 nr;
 	u16 order;
 	bool list;
@@ -63,12 +66,16 @@ struct memfd_luo_writer {
 	struct memfd_luo_extent open;
 };
 
-/* @nr folios of order @order at @pfn, one after the other, for page @index */
+/*
+ * @nr folios of order @order for page @index and what follows it in the file: in
+ * memory one after the other from @pfn on, or each at one of @pfns.
+ */
 struct memfd_luo_run {
 	u64 index;
-	u64 pfn;
 	u64 nr;
 	unsigned int order;
+	u64 pfn;
+	const u64 *pfns;
 };
 
 typedef int (*memfd_luo_run_fn)(const struct memfd_luo_run *run, void *ctx);
@@ -107,8 +114,9 @@ void memfd_luo_writer_init(struct memfd_luo_writer *writer,
 			   struct memfd_luo_ser *ser);
 int memfd_luo_make_room(struct memfd_luo_writer *writer,
 			const struct kho_run *runs, unsigned int nr);
-void memfd_luo_record(struct memfd_luo_writer *writer, u64 index,
-		      const struct kho_run *run);
+void memfd_luo_record_runs(struct memfd_luo_writer *writer,
+			   const pgoff_t *indices, const struct kho_run *runs,
+			   unsigned int nr);
 int memfd_luo_seal_words(struct memfd_luo_writer *writer);
 int memfd_luo_each_run(struct memfd_luo_ser *ser, memfd_luo_run_fn fn,
 		       void *ctx);

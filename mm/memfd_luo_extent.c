@@ -143,10 +143,9 @@ int memfd_luo_make_room(struct memfd_luo_writer *writer,
 static void memfd_luo_append(struct memfd_luo_writer *writer, const u64 *words,
 			     u64 nr)
 {
-	u64 i;
-
-	for (i = 0; i < nr && !writer->lost; i++)
-		writer->lost = kho_chain_append(&writer->chain, &words[i]);
+	if (writer->lost)
+		return;
+	writer->lost = kho_chain_append_many(&writer->chain, words, nr);
 	WARN_ON_ONCE(writer->lost);
 }
 
@@ -184,108 +183,146 @@ static void memfd_luo_flush(struct memfd_luo_writer *writer)
 }
 
 static void memfd_luo_open_run(struct memfd_luo_writer *writer, u64 index,
-			       u64 pfn, u32 nr, unsigned int order)
+			       const struct kho_run *run)
 {
 	struct memfd_luo_extent *open = &writer->open;
 
 	memfd_luo_flush(writer);
 	open->index = index;
-	open->nr = nr;
-	open->order = order;
+	open->nr = run->nr;
+	open->order = run->order;
 	open->list = false;
-	open->pfns[0] = pfn;
+	open->pfns[0] = run->pfn;
+	open->next = index + (run->nr << run->order);
+	open->next_pfn = run->pfn + (run->nr << run->order);
 }
 
+/* A run that has begun in the list leaves it. */
+static void memfd_luo_cut_run(struct memfd_luo_writer *writer)
+{
+	struct memfd_luo_extent *open = &writer->open;
+	struct kho_run run = { .nr = open->tail_run, .order = open->order };
+
+	open->nr -= open->tail_run;
+	run.pfn = open->pfns[open->nr];
+	memfd_luo_open_run(writer, open->index + ((u64)open->nr << open->order),
+			   &run);
+}
+
+/* One folio that continues the open extent in the file joins its list. */
 static void memfd_luo_list_add(struct memfd_luo_writer *writer, u64 pfn)
 {
 	struct memfd_luo_extent *open = &writer->open;
-	u64 index;
 
-	if (pfn == open->pfns[open->nr - 1] + (1ULL << open->order))
-		open->tail_run++;
-	else
-		open->tail_run = 1;
+	open->tail_run = pfn == open->next_pfn ? open->tail_run + 1 : 1;
 	open->pfns[open->nr++] = pfn;
+	open->next += 1ULL << open->order;
+	open->next_pfn = pfn + (1ULL << open->order);
 
-	if (open->tail_run < MEMFD_LUO_CUT_RUN)
-		return;
+	if (open->tail_run == MEMFD_LUO_CUT_RUN)
+		memfd_luo_cut_run(writer);
+}
 
-	/* Here a run has begun: it leaves the list. */
-	open->nr -= open->tail_run;
-	index = open->index + ((u64)open->nr << open->order);
-	memfd_luo_open_run(writer, index, open->pfns[open->nr], open->tail_run,
-			   open->order);
+/* From a short run to a list. */
+static void memfd_luo_make_list(struct memfd_luo_extent *open)
+{
+	u32 i;
+
+	for (i = 1; i < open->nr; i++)
+		open->pfns[i] = open->pfns[0] + ((u64)i << open->order);
+	open->list = true;
+	open->tail_run = open->nr;
 }
 
 static void memfd_luo_record_one(struct memfd_luo_writer *writer, u64 index,
-				 u64 pfn, unsigned int order)
+				 const struct kho_run *one)
 {
 	struct memfd_luo_extent *open = &writer->open;
-	u64 span = (u64)open->nr << order;
-	u32 i;
+	bool joins = open->nr && index == open->next &&
+		     one->order == open->order;
 
-	if (!open->nr || order != open->order ||
-	    index != open->index + span || open->nr == U32_MAX) {
-		memfd_luo_open_run(writer, index, pfn, 1, order);
-		return;
+	if (joins && !open->list && one->pfn == open->next_pfn &&
+	    open->nr < U32_MAX) {
+		open->nr++;
+		open->next += 1ULL << open->order;
+		open->next_pfn += 1ULL << open->order;
+	} else if (!joins || open->nr == MEMFD_LUO_LIST_MAX ||
+		   (!open->list && open->nr >= MEMFD_LUO_MIN_RUN)) {
+		memfd_luo_open_run(writer, index, one);
+	} else {
+		if (!open->list)
+			memfd_luo_make_list(open);
+		memfd_luo_list_add(writer, one->pfn);
 	}
+}
 
-	if (!open->list) {
-		if (pfn == open->pfns[0] + span) {
-			open->nr++;
-			return;
-		}
-		if (open->nr >= MEMFD_LUO_MIN_RUN) {
-			memfd_luo_open_run(writer, index, pfn, 1, order);
-			return;
-		}
-		for (i = 1; i < open->nr; i++)
-			open->pfns[i] = open->pfns[0] + ((u64)i << order);
-		open->list = true;
-		open->tail_run = open->nr;
-	} else if (open->nr == MEMFD_LUO_LIST_MAX) {
-		memfd_luo_open_run(writer, index, pfn, 1, order);
-		return;
+static noinline void memfd_luo_record_each(struct memfd_luo_writer *writer,
+					   u64 index, const struct kho_run *run)
+{
+	struct kho_run one = { .pfn = run->pfn, .nr = 1, .order = run->order };
+	unsigned long i;
+
+	for (i = 0; i < run->nr; i++) {
+		memfd_luo_record_one(writer, index, &one);
+		index += 1ULL << run->order;
+		one.pfn += 1UL << run->order;
 	}
+}
 
-	memfd_luo_list_add(writer, pfn);
+/* Whether a run is one more folio for the open list, and begins no run there. */
+static bool memfd_luo_lists(const struct memfd_luo_extent *open, u64 index,
+			    const struct kho_run *run)
+{
+	return open->list && run->nr == 1 && index == open->next &&
+	       run->pfn != open->next_pfn && run->order == open->order &&
+	       open->nr && open->nr < MEMFD_LUO_LIST_MAX;
 }
 
 /* Whether a run only makes the open extent longer. */
 static bool memfd_luo_continues(const struct memfd_luo_extent *open, u64 index,
 				const struct kho_run *run)
 {
-	u64 span = (u64)open->nr << open->order;
-
 	return open->nr && !open->list && run->order == open->order &&
-	       index == open->index + span &&
-	       run->pfn == open->pfns[0] + span &&
+	       index == open->next && run->pfn == open->next_pfn &&
 	       run->nr <= U32_MAX - open->nr;
 }
 
-/**
- * memfd_luo_record - write that folios belong to a place in the file
- * @writer: the writer, after memfd_luo_make_room()
- * @index:  page offset in the file
- * @run:    the folios
- */
-void memfd_luo_record(struct memfd_luo_writer *writer, u64 index,
-		      const struct kho_run *run)
+static void memfd_luo_record(struct memfd_luo_writer *writer, u64 index,
+			     const struct kho_run *run)
 {
-	unsigned long i;
+	struct memfd_luo_extent *open = &writer->open;
 
-	if (memfd_luo_continues(&writer->open, index, run)) {
-		writer->open.nr += run->nr;
-		return;
+	if (likely(memfd_luo_lists(open, index, run))) {
+		open->pfns[open->nr++] = run->pfn;
+		open->tail_run = 1;
+		open->next += 1UL << run->order;
+		open->next_pfn = run->pfn + (1UL << run->order);
+	} else if (memfd_luo_continues(open, index, run)) {
+		open->nr += run->nr;
+		open->next += run->nr << run->order;
+		open->next_pfn += run->nr << run->order;
+	} else if (run->nr >= MEMFD_LUO_CUT_RUN) {
+		memfd_luo_open_run(writer, index, run);
+	} else {
+		memfd_luo_record_each(writer, index, run);
 	}
-	if (run->nr >= MEMFD_LUO_CUT_RUN) {
-		memfd_luo_open_run(writer, index, run->pfn, run->nr,
-				   run->order);
-		return;
-	}
-	for (i = 0; i < run->nr; i++)
-		memfd_luo_record_one(writer, index + (i << run->order),
-				     run->pfn + (i << run->order), run->order);
+}
+
+/**
+ * memfd_luo_record_runs - write that folios belong to places in the file
+ * @writer:  the writer, after memfd_luo_make_room()
+ * @indices: page offsets in the file
+ * @runs:    the folios
+ * @nr:      how many runs
+ */
+void memfd_luo_record_runs(struct memfd_luo_writer *writer,
+			   const pgoff_t *indices, const struct kho_run *runs,
+			   unsigned int nr)
+{
+	unsigned int i;
+
+	for (i = 0; i < nr; i++)
+		memfd_luo_record(writer, indices[i], &runs[i]);
 }
 
 /**
@@ -310,14 +347,21 @@ int memfd_luo_seal_words(struct memfd_luo_writer *writer)
 
 /* Reading */
 
+/*
+ * Where words are read. A reference is held to the page that has them: one that
+ * is in use is not restored, so an extent that names this page, against all
+ * rules, cannot have it freed.
+ */
 struct memfd_luo_words {
 	const u64 *next;
 	u32 nr;
 	bool chained;
+	struct page *page;
 	struct kho_chain_reader chain;
 };
 
-static int memfd_luo_next_word(struct memfd_luo_words *words, u64 *word)
+/* Have one more word at least. */
+static int memfd_luo_more_words(struct memfd_luo_words *words)
 {
 	while (!words->nr) {
 		if (!words->chained)
@@ -325,9 +369,46 @@ static int memfd_luo_next_word(struct memfd_luo_words *words, u64 *word)
 		words->next = kho_chain_read(&words->chain, &words->nr);
 		if (IS_ERR_OR_NULL(words->next))
 			return -EBADMSG;
+		if (words->page)
+			put_page(words->page);
+		words->page = virt_to_page(words->next);
+		get_page(words->page);
 	}
+	return 0;
+}
+
+static int memfd_luo_next_word(struct memfd_luo_words *words, u64 *word)
+{
+	int err = memfd_luo_more_words(words);
+
+	if (err)
+		return err;
 	*word = *words->next++;
 	words->nr--;
+	return 0;
+}
+
+/* The pfns of @nr scattered folios, as many at a time as there are in a page. */
+static int memfd_luo_each_in_list(struct memfd_luo_words *words, u64 nr,
+				  struct memfd_luo_run *run,
+				  memfd_luo_run_fn fn, void *ctx)
+{
+	int err;
+
+	for (; nr; nr -= run->nr) {
+		err = memfd_luo_more_words(words);
+		if (err)
+			return err;
+		run->pfns = words->next;
+		run->nr = min_t(u64, nr, words->nr);
+		err = fn(run, ctx);
+		if (err)
+			return err;
+		words->next += run->nr;
+		words->nr -= run->nr;
+		run->index += run->nr << run->order;
+		cond_resched();
+	}
 	return 0;
 }
 
@@ -335,8 +416,8 @@ static int memfd_luo_next_word(struct memfd_luo_words *words, u64 *word)
 static s64 memfd_luo_each_in_extent(struct memfd_luo_words *words, u64 left,
 				    memfd_luo_run_fn fn, void *ctx)
 {
-	struct memfd_luo_run run;
-	u64 head, nr, flags, i;
+	struct memfd_luo_run run = {};
+	u64 head, nr, flags, pfn;
 	int err;
 
 	err = memfd_luo_next_word(words, &run.index) ?:
@@ -351,28 +432,30 @@ static s64 memfd_luo_each_in_extent(struct memfd_luo_words *words, u64 left,
 	if (!nr || run.order > MAX_XAS_ORDER || flags & ~MEMFD_LUO_SCATTERED)
 		return -EBADMSG;
 
-	run.nr = 1;
-	if (!(flags & MEMFD_LUO_SCATTERED))
-		swap(run.nr, nr);
-	if (nr > left - 2)
-		return -EBADMSG;
-
-	for (i = 0; i < nr; i++) {
-		err = memfd_luo_next_word(words, &run.pfn) ?: fn(&run, ctx);
-		if (err)
-			return err;
-		run.index += run.nr << run.order;
-		cond_resched();
+	if (flags & MEMFD_LUO_SCATTERED) {
+		if (nr > left - 2)
+			return -EBADMSG;
+		err = memfd_luo_each_in_list(words, nr, &run, fn, ctx);
+		return err ?: 2 + nr;
 	}
-	return 2 + nr;
+
+	run.nr = nr;
+	err = memfd_luo_next_word(words, &pfn);
+	if (!err) {
+		run.pfn = pfn;
+		err = fn(&run, ctx);
+	}
+	cond_resched();
+	return err ?: MEMFD_LUO_EXTENT_WORDS;
 }
 
 /**
  * memfd_luo_each_run - read the words of a file
- * @ser: the description; its checksum is right
- * @fn:  called for each run of folios, until it returns an error; what it is
- *       given may be anything but an empty run or an order that no page cache
- *       has
+ * @ser: the description; its checksum is right, and who calls has a reference
+ *       to its page if @fn restores folios
+ * @fn:  called for folios that are neighbours in the file, until it returns an
+ *       error; what it is given may be anything but no folio or an order that
+ *       no page cache has
  * @ctx: for @fn
  *
  * Context: may sleep.
@@ -383,7 +466,7 @@ int memfd_luo_each_run(struct memfd_luo_ser *ser, memfd_luo_run_fn fn,
 {
 	struct memfd_luo_words words = {};
 	u64 left = ser->nr_words;
-	s64 ret;
+	s64 ret = 0;
 
 	if (ser->words) {
 		words.chained = true;
@@ -393,13 +476,14 @@ int memfd_luo_each_run(struct memfd_luo_ser *ser, memfd_luo_run_fn fn,
 		words.nr = left;
 	}
 
-	while (left) {
-		if (left < MEMFD_LUO_EXTENT_WORDS)
-			return -EBADMSG;
-		ret = memfd_luo_each_in_extent(&words, left, fn, ctx);
-		if (ret < 0)
-			return ret;
+	while (left && ret >= 0) {
+		ret = -EBADMSG;
+		if (left >= MEMFD_LUO_EXTENT_WORDS)
+			ret = memfd_luo_each_in_extent(&words, left, fn, ctx);
 		left -= ret;
 	}
-	return 0;
+
+	if (words.page)
+		put_page(words.page);
+	return min(ret, 0);
 }

@@ -35,11 +35,14 @@
 #include <linux/kexec_handover.h>
 #include <linux/liveupdate.h>
 #include <linux/memcontrol.h>
+#include <linux/minmax.h>
 #include <linux/mm.h>
+#include <linux/overflow.h>
 #include <linux/pagemap.h>
 #include <linux/sched/signal.h>
 #include <linux/shmem_fs.h>
 #include <linux/slab.h>
+#include <linux/string_helpers.h>
 
 #include "internal.h"
 #include "memfd_luo.h"
@@ -57,6 +60,9 @@
 
 /* Checks */
 
+/* Folios about which the page map is asked at a time. */
+#define MEMFD_LUO_CHECK_BATCH	32
+
 struct memfd_luo_check {
 	u64 end;		/* pages of the file */
 	u64 pages;		/* pages of its folios */
@@ -65,6 +71,43 @@ struct memfd_luo_check {
 	bool bad_run;
 	struct memfd_luo_run run;
 };
+
+/* The folios at @run->pfns[@from] and after, as many as go into @runs. */
+static unsigned int memfd_luo_list_runs(const struct memfd_luo_run *run,
+					u64 from, struct kho_run *runs,
+					unsigned int max)
+{
+	unsigned int i, nr = min_t(u64, max, run->nr - from);
+
+	for (i = 0; i < nr; i++) {
+		runs[i].pfn = run->pfns[from + i];
+		runs[i].nr = 1;
+		runs[i].order = run->order;
+	}
+	return nr;
+}
+
+static noinline_for_stack bool
+memfd_luo_list_is_preserved(const struct memfd_luo_run *run)
+{
+	struct kho_run runs[MEMFD_LUO_CHECK_BATCH];
+	unsigned int nr;
+	u64 i;
+
+	for (i = 0; i < run->nr; i += nr) {
+		nr = memfd_luo_list_runs(run, i, runs, ARRAY_SIZE(runs));
+		if (!kho_is_preserved_runs(runs, nr))
+			return false;
+	}
+	return true;
+}
+
+static bool memfd_luo_is_preserved(const struct memfd_luo_run *run)
+{
+	if (run->pfns)
+		return memfd_luo_list_is_preserved(run);
+	return kho_is_preserved_run(run->pfn, run->nr, run->order);
+}
 
 static int memfd_luo_check_run(const struct memfd_luo_run *run, void *ctx)
 {
@@ -77,7 +120,7 @@ static int memfd_luo_check_run(const struct memfd_luo_run *run, void *ctx)
 	if (!IS_ALIGNED(run->index, 1UL << run->order) ||
 	    run->index >= check->end ||
 	    run->nr - 1 > (check->end - 1 - run->index) >> run->order ||
-	    !kho_is_preserved_run(run->pfn, run->nr, run->order)) {
+	    !memfd_luo_is_preserved(run)) {
 		check->bad_run = true;
 		check->run = *run;
 		return -EBADMSG;
@@ -88,18 +131,40 @@ static int memfd_luo_check_run(const struct memfd_luo_run *run, void *ctx)
 	return 0;
 }
 
+/* A name as it is shown: its first bytes, of which none ends line or quotes. */
+#define MEMFD_LUO_SHOWN		48
+
+struct memfd_luo_name {
+	char s[4 * MEMFD_LUO_SHOWN + 1];
+};
+
+static const char *memfd_luo_show(struct memfd_luo_name *name,
+				  const struct memfd_luo_ser *ser)
+{
+	size_t len = string_escape_mem(ser->name,
+				       min(ser->name_len, MEMFD_LUO_SHOWN),
+				       name->s, sizeof(name->s) - 1,
+				       ESCAPE_ANY | ESCAPE_NAP | ESCAPE_APPEND,
+				       "\"\\");
+
+	name->s[len] = 0;
+	return name->s;
+}
+
 static void memfd_luo_report(struct memfd_luo_ser *ser,
 			     struct memfd_luo_check *check)
 {
 	const struct memfd_luo_run *run = &check->run;
+	struct memfd_luo_name name;
 
 	if (check->bad_run)
-		pr_err("memfd \"%*pE\" stays where it is: found %llu folios of order %u, pfn %#llx, for page %llu; expected preserved ones within %llu pages\n",
-		       ser->name_len, ser->name, run->nr, run->order, run->pfn,
-		       run->index, check->end);
+		pr_err("memfd \"%s\" stays where it is: found %llu folios of order %u, pfn %#llx%s, for page %llu; expected preserved ones within %llu pages\n",
+		       memfd_luo_show(&name, ser), run->nr, run->order,
+		       run->pfns ? run->pfns[0] : run->pfn,
+		       run->pfns ? " and others" : "", run->index, check->end);
 	else
-		pr_err("memfd \"%*pE\" stays where it is: expected %llu words that make extents, found damaged ones\n",
-		       ser->name_len, ser->name, ser->nr_words);
+		pr_err("memfd \"%s\" stays where it is: expected %llu words that make extents, found damaged ones\n",
+		       memfd_luo_show(&name, ser), ser->nr_words);
 }
 
 static const char *memfd_luo_check_ser(struct memfd_luo_ser *ser)
@@ -165,7 +230,8 @@ static int memfd_luo_free_run(const struct memfd_luo_run *run, void *ctx)
 	u64 i;
 
 	for (i = 0; i < run->nr; i++) {
-		one.pfn = run->pfn + (i << run->order);
+		one.pfn = run->pfns ? run->pfns[i] :
+				      run->pfn + (i << run->order);
 		if (kho_restore_runs(&one, 1))
 			folio_put(pfn_folio(one.pfn));
 		cond_resched();
@@ -175,8 +241,12 @@ static int memfd_luo_free_run(const struct memfd_luo_run *run, void *ctx)
 
 /* Making the file */
 
-/* Folios that are put into the file at a time. */
-#define MEMFD_LUO_FILL_BATCH	64
+/*
+ * Folios that are put into the file at a time; large ones, of which each is work
+ * enough.
+ */
+#define MEMFD_LUO_FILL_BATCH	256
+#define MEMFD_LUO_FILL_LARGE	64
 
 /*
  * Folios on their way into the file: neighbours in there, of one order. They
@@ -193,9 +263,26 @@ struct memfd_luo_fill {
 	unsigned int order;
 	unsigned int nr;
 	unsigned int nr_runs;
-	struct kho_run runs[MEMFD_LUO_FILL_BATCH];
-	struct folio *folios[MEMFD_LUO_FILL_BATCH];
+	unsigned int max;
+	struct folio **folios;
+	struct kho_run runs[] __counted_by(max);
 };
+
+/* For a file with @pages: of most files there are many, and they are small. */
+static struct memfd_luo_fill *memfd_luo_fill_alloc(u64 pages)
+{
+	unsigned int max = min_t(u64, pages, MEMFD_LUO_FILL_BATCH);
+	struct memfd_luo_fill *fill;
+
+	fill = kmalloc(struct_size(fill, runs, max) +
+		       array_size(max, sizeof(*fill->folios)), GFP_KERNEL);
+	if (!fill)
+		return NULL;
+	memset(fill, 0, sizeof(*fill));
+	fill->max = max;
+	fill->folios = (struct folio **)&fill->runs[max];
+	return fill;
+}
 
 /* Put folios that were restored into the file; they are of one node. */
 static void memfd_luo_fill_node(struct memfd_luo_fill *fill, unsigned int from,
@@ -218,32 +305,31 @@ static void memfd_luo_fill_node(struct memfd_luo_fill *fill, unsigned int from,
 		folio_put(fill->folios[from + added]);
 }
 
-static void memfd_luo_list_folios(struct memfd_luo_fill *fill)
+static void memfd_luo_fill_all(struct memfd_luo_fill *fill)
 {
-	unsigned int i, nr = 0;
+	unsigned int from = 0, nr = 0, i;
+	int nid = NUMA_NO_NODE;
 	unsigned long j;
 
 	for (i = 0; i < fill->nr_runs; i++) {
 		const struct kho_run *run = &fill->runs[i];
 
-		for (j = 0; j < run->nr; j++)
-			fill->folios[nr++] = pfn_folio(run->pfn +
-						       (j << run->order));
-	}
-}
+		for (j = 0; j < run->nr; j++) {
+			struct folio *folio;
 
-static void memfd_luo_fill_all(struct memfd_luo_fill *fill)
-{
-	unsigned int from = 0, i;
-
-	memfd_luo_list_folios(fill);
-	for (i = 1; i <= fill->nr; i++) {
-		if (i < fill->nr &&
-		    folio_nid(fill->folios[i]) == folio_nid(fill->folios[from]))
-			continue;
-		memfd_luo_fill_node(fill, from, i - from);
-		from = i;
+			folio = pfn_folio(run->pfn + (j << run->order));
+			if (unlikely(folio_nid(folio) != nid)) {
+				if (nr > from)
+					memfd_luo_fill_node(fill, from,
+							    nr - from);
+				from = nr;
+				nid = folio_nid(folio);
+			}
+			fill->folios[nr++] = folio;
+		}
 	}
+	memfd_luo_fill_node(fill, from, nr - from);
+
 	trace_memfd_luo_fill(fill->inode,
 			     fill->index + ((u64)fill->nr << fill->order),
 			     fill->end);
@@ -274,31 +360,46 @@ static void memfd_luo_flush_fill(struct memfd_luo_fill *fill)
 	cond_resched();
 }
 
+/* Have room for a folio of @order at @index in the batch. */
+static void memfd_luo_fill_room(struct memfd_luo_fill *fill, u64 index,
+				unsigned int order, unsigned int max)
+{
+	if (fill->nr &&
+	    (fill->nr >= max || order != fill->order ||
+	     index != fill->index + ((u64)fill->nr << order)))
+		memfd_luo_flush_fill(fill);
+	if (!fill->nr) {
+		fill->index = index;
+		fill->order = order;
+	}
+}
+
 /* Does not stop in the middle: after an error, what remains is freed. */
 static int memfd_luo_fill_run(const struct memfd_luo_run *run, void *ctx)
 {
 	struct memfd_luo_fill *fill = ctx;
-	unsigned int part;
+	unsigned int part, max = fill->max;
 	u64 i;
 
-	if (fill->nr &&
-	    (run->order != fill->order ||
-	     run->index != fill->index + ((u64)fill->nr << fill->order)))
-		memfd_luo_flush_fill(fill);
+	if (run->order)
+		max = min(max, MEMFD_LUO_FILL_LARGE);
 
 	for (i = 0; i < run->nr; i += part) {
-		if (fill->nr == MEMFD_LUO_FILL_BATCH)
-			memfd_luo_flush_fill(fill);
-		if (!fill->nr) {
-			fill->index = run->index + (i << run->order);
-			fill->order = run->order;
+		struct kho_run *runs;
+
+		memfd_luo_fill_room(fill, run->index + (i << run->order),
+				    run->order, max);
+		part = min_t(u64, run->nr - i, max - fill->nr);
+		runs = &fill->runs[fill->nr_runs];
+		if (run->pfns) {
+			memfd_luo_list_runs(run, i, runs, part);
+			fill->nr_runs += part;
+		} else {
+			runs->pfn = run->pfn + (i << run->order);
+			runs->nr = part;
+			runs->order = run->order;
+			fill->nr_runs++;
 		}
-		part = min_t(u64, run->nr - i, MEMFD_LUO_FILL_BATCH - fill->nr);
-		fill->runs[fill->nr_runs++] = (struct kho_run) {
-			.pfn = run->pfn + (i << run->order),
-			.nr = part,
-			.order = run->order,
-		};
 		fill->nr += part;
 	}
 	return 0;
@@ -314,7 +415,7 @@ static int memfd_luo_fill(struct inode *inode, struct memfd_luo_ser *ser,
 	struct memfd_luo_fill *fill __free(kfree) = NULL;
 	int err;
 
-	fill = kzalloc(sizeof(*fill), GFP_KERNEL);
+	fill = memfd_luo_fill_alloc(pages);
 	if (!fill || shmem_acct_restored(inode, pages))
 		return -ENOMEM;
 
@@ -330,9 +431,12 @@ static int memfd_luo_fill(struct inode *inode, struct memfd_luo_ser *ser,
 	fill->accounted = pages;
 	fill->charged = pages;
 
+	/* Kept out of the file, should an extent name it. */
+	get_page(virt_to_page(ser));
 	err = memfd_luo_each_run(ser, memfd_luo_fill_run, fill);
 	if (fill->nr)
 		memfd_luo_flush_fill(fill);
+	put_page(virt_to_page(ser));
 	if (!err)
 		err = fill->err;
 
@@ -387,11 +491,13 @@ static struct file *memfd_luo_make_file(struct memfd_luo_ser *ser)
  */
 static int memfd_luo_try_again(struct memfd_luo_ser *ser, int err)
 {
+	struct memfd_luo_name name;
+
 	if (err == -ENOMEM || err == -EINTR)
 		return err;
 
-	pr_warn_ratelimited("memfd \"%*pE\" waits, no file can be opened for it: %pe\n",
-			    ser->name_len, ser->name, ERR_PTR(err));
+	pr_warn_ratelimited("memfd \"%s\" waits, no file can be opened for it: %pe\n",
+			    memfd_luo_show(&name, ser), ERR_PTR(err));
 	return -EAGAIN;
 }
 
@@ -432,6 +538,7 @@ static void memfd_luo_free_ser(struct memfd_luo_ser *ser)
 int memfd_luo_retrieve(struct liveupdate_file_op_args *args)
 {
 	struct memfd_luo_check check = { .killable = true };
+	struct memfd_luo_name name;
 	struct memfd_luo_ser *ser;
 	struct file *file;
 	int err;
@@ -440,8 +547,8 @@ int memfd_luo_retrieve(struct liveupdate_file_op_args *args)
 	if (IS_ERR(ser))
 		return PTR_ERR(ser);
 	if (check.max_order > MEMFD_LUO_MAX_ORDER) {
-		pr_err_ratelimited("memfd \"%*pE\" waits for another kernel: it has folios of order %u, expected order %u at most\n",
-				   ser->name_len, ser->name, check.max_order,
+		pr_err_ratelimited("memfd \"%s\" waits for another kernel: it has folios of order %u, expected order %u at most\n",
+				   memfd_luo_show(&name, ser), check.max_order,
 				   MEMFD_LUO_MAX_ORDER);
 		return -EAGAIN;
 	}
@@ -452,8 +559,8 @@ int memfd_luo_retrieve(struct liveupdate_file_op_args *args)
 
 	err = memfd_luo_fill(file_inode(file), ser, check.pages);
 	if (err == MEMFD_LUO_GONE)
-		pr_err("memfd \"%*pE\" is lost: its extents overlap\n",
-		       ser->name_len, ser->name);
+		pr_err("memfd \"%s\" is lost: its extents overlap\n",
+		       memfd_luo_show(&name, ser));
 	if (!err) {
 		memfd_luo_seal(file, ser->seals);
 		args->file = file;
@@ -486,6 +593,8 @@ void memfd_luo_finish(struct liveupdate_file_op_args *args)
 	ser = memfd_luo_check(args->serialized_data, &check);
 	if (IS_ERR(ser))
 		return;
+	get_page(virt_to_page(ser));
 	memfd_luo_each_run(ser, memfd_luo_free_run, NULL);
+	put_page(virt_to_page(ser));
 	memfd_luo_free_ser(ser);
 }

@@ -7,18 +7,25 @@
  * DOC: Recording folios
  *
  * The walk takes folios by the batch: those about which there is nothing to do
- * are locked, pinned and tagged in one go under the lock of the page cache, and
- * recorded by runs. Where one is locked by somebody else, swapped out, not up to
- * date or in a place where it cannot stay, the walk takes some steps one by one.
- * It needs the same memory for a file of any size, and the ``memfd_luo_walk``
- * trace event tells how far it is.
+ * are pinned and tagged in one go under the lock of the page cache, and recorded
+ * by runs. Where one is locked, swapped out, not up to date or in a place where
+ * it cannot stay, the walk takes some steps one by one. It needs the same memory
+ * for a file of any size, and tells how far it is.
+ *
+ * A folio that is simply pinned need not be locked for that. Whoever takes
+ * folios out of the file (reclaim, migration, a split, a collapse) locks them
+ * first, and then either looks for pins or changes the page cache, under its
+ * lock and only with no reference too many. The walk pins first, and then looks
+ * whether the folio is locked: one of the two sees the other.
  */
 
 #include <linux/cleanup.h>
 #include <linux/fs.h>
 #include <linux/kexec_handover.h>
+#include <linux/minmax.h>
 #include <linux/mm.h>
 #include <linux/mutex.h>
+#include <linux/overflow.h>
 #include <linux/pagemap.h>
 #include <linux/pagevec.h>
 #include <linux/sched/mm.h>
@@ -35,8 +42,12 @@
 /* The folio is pinned and recorded. shmem does not use the tag itself. */
 #define MEMFD_LUO_TAG		PAGECACHE_TAG_DIRTY
 
-/* Folios that are recorded at a time; they are locked meanwhile. */
-#define MEMFD_LUO_BATCH		64
+/*
+ * Folios that are recorded at a time, for as long as the lock of the page cache
+ * may be held with interrupts off; and how many runs they may make at most.
+ */
+#define MEMFD_LUO_BATCH		256
+#define MEMFD_LUO_BATCH_RUNS	128
 
 /* How often, in a row, a batch may have folios that have to be migrated. */
 #define MEMFD_LUO_MIGRATE_TRIES	32
@@ -125,7 +136,7 @@ void memfd_luo_commit(struct memfd_luo *luo, struct folio *folio)
 	struct kho_run run = memfd_luo_run_of(folio);
 
 	if (folio->index < luo->end)
-		memfd_luo_record(&luo->writer, folio->index, &run);
+		memfd_luo_record_runs(&luo->writer, &folio->index, &run, 1);
 	memfd_luo_tag(folio, true);
 }
 
@@ -146,36 +157,48 @@ void memfd_luo_let_go(struct memfd_luo *luo, struct folio *folio)
 /* The walk of preserve(): many folios at a time */
 
 struct memfd_luo_batch {
-	unsigned int nr;
+	unsigned int nr;			/* folios */
 	unsigned int nr_runs;
-	pgoff_t next;				/* after the last folio */
-	struct folio *folios[MEMFD_LUO_BATCH];
-	pgoff_t index[MEMFD_LUO_BATCH];		/* where runs[] belong */
-	struct kho_run runs[MEMFD_LUO_BATCH];
+	unsigned int max_runs;
+	int nid;				/* of all of them */
+	unsigned long block;			/* page block of the last one */
+	pgoff_t next;				/* after the last one in the file, */
+	unsigned long next_pfn;			/* and in memory */
+	pgoff_t *index;				/* where runs[] belong */
+	struct kho_run runs[] __counted_by(max_runs);
 };
 
-/*
- * Whether there is nothing to do about a folio but to record it; the other ones
- * are left to memfd_luo_step(). What is to be known of its pageblock is asked
- * once for all folios in there: *@block is the last one where folios may stay.
- */
-static bool memfd_luo_is_simple(struct memfd_luo *luo, struct folio *folio,
-				unsigned long *block)
+/* For a file of @pages: of most files there are many, and they are small. */
+static struct memfd_luo_batch *memfd_luo_batch_alloc(pgoff_t pages)
 {
-	unsigned long this = folio_pfn(folio) >> pageblock_order;
+	unsigned int max = min(pages, MEMFD_LUO_BATCH_RUNS);
+	struct memfd_luo_batch *batch;
 
-	if (!folio_test_uptodate(folio) || folio->index >= luo->end ||
-	    folio_contain_hwpoisoned_page(folio))
-		return false;
-	if (this == *block)
-		return true;
-	if (!folio_is_longterm_pinnable(folio))
-		return false;
-	*block = this;
-	return true;
+	batch = kmalloc(struct_size(batch, runs, max) +
+			array_size(max, sizeof(*batch->index)), GFP_KERNEL);
+	if (!batch)
+		return NULL;
+	batch->max_runs = max;
+	batch->index = (pgoff_t *)&batch->runs[max];
+	return batch;
 }
 
-/* Under the lock of the page cache the file's reference is there: no try_get. */
+/* Nothing in it; it begins at @index of the file. */
+static void memfd_luo_batch_init(struct memfd_luo_batch *batch, pgoff_t index)
+{
+	batch->nr = 0;
+	batch->nr_runs = 0;
+	batch->nid = NUMA_NO_NODE;
+	batch->block = -1UL;
+	batch->next = index;
+	/* There is no such page, so the first one makes a run. */
+	batch->next_pfn = -1UL;
+}
+
+/*
+ * Under the lock of the page cache the file's reference is there: no try_get.
+ * What is read of the folio afterwards is read after it is pinned.
+ */
 static void memfd_luo_pin(struct folio *folio)
 {
 	if (folio_test_large(folio)) {
@@ -184,83 +207,229 @@ static void memfd_luo_pin(struct folio *folio)
 	} else {
 		folio_ref_add(folio, GUP_PIN_COUNTING_BIAS);
 	}
+	/* Pairs with the lock bit: who locks a folio looks for pins after it. */
+	smp_mb__after_atomic();
 }
 
-/* The tag of the entry that the walk is at, without a call in most cases. */
-static bool memfd_luo_walk_tagged(struct xa_state *xas)
+#ifdef CONFIG_MEMORY_FAILURE
+#define MEMFD_LUO_POISON	BIT(PG_hwpoison)
+#else
+#define MEMFD_LUO_POISON	0
+#endif
+
+/* Whether there is nothing to do about a single page that is pinned. */
+static bool memfd_luo_is_simple_page(struct folio *folio)
 {
-	if (!xas->xa_node)
-		return xas_get_mark(xas, MEMFD_LUO_TAG);
-	return test_bit(xas->xa_offset,
-			xas->xa_node->marks[(__force unsigned int)MEMFD_LUO_TAG]);
+	return (READ_ONCE(folio->flags) &
+		(BIT(PG_locked) | BIT(PG_uptodate) | MEMFD_LUO_POISON)) ==
+	       BIT(PG_uptodate);
 }
 
-/* A neighbour in memory and in the file makes the last run longer. */
-static void memfd_luo_add_run(struct memfd_luo_batch *batch,
-			      struct folio *folio)
+/* The same for a folio of any order. */
+static bool memfd_luo_is_simple(struct folio *folio)
 {
-	unsigned int order = folio_order(folio);
-	unsigned long pfn = folio_pfn(folio);
-	struct kho_run *run;
-
-	if (batch->nr_runs) {
-		run = &batch->runs[batch->nr_runs - 1];
-		if (order == run->order && folio->index == batch->next &&
-		    pfn == run->pfn + (run->nr << order)) {
-			run->nr++;
-			return;
-		}
-	}
-	batch->index[batch->nr_runs] = folio->index;
-	run = &batch->runs[batch->nr_runs++];
-	run->pfn = pfn;
-	run->nr = 1;
-	run->order = order;
+	return memfd_luo_is_simple_page(folio) &&
+	       !folio_contain_hwpoisoned_page(folio);
 }
 
 /*
- * Lock, pin and tag folios from *@index on, up to the first one that is not
- * simple, or locked by somebody else. Nobody sees the tags as long as the folios
- * are locked. All of them are of one node.
+ * Whether folios of its page block may stay where they are; all in a batch are
+ * of one node.
+ */
+static bool memfd_luo_may_stay(struct memfd_luo_batch *batch,
+			       struct folio *folio, unsigned long block)
+{
+	if (batch->nid == NUMA_NO_NODE)
+		batch->nid = folio_nid(folio);
+	if (folio_nid(folio) != batch->nid || !folio_is_longterm_pinnable(folio))
+		return false;
+	batch->block = block;
+	return true;
+}
+
+/* Pin a folio and take it into the batch, if there is room. */
+static bool memfd_luo_collect_one(struct memfd_luo_batch *batch,
+				  struct folio *folio)
+{
+	struct kho_run *run = &batch->runs[batch->nr_runs];
+	unsigned int order = folio_order(folio);
+	unsigned long pfn = folio_pfn(folio);
+	unsigned long block = pfn >> pageblock_order;
+	bool joins;
+
+	/* A neighbour in memory and in the file makes the last run longer. */
+	joins = pfn == batch->next_pfn && folio->index == batch->next &&
+		order == run[-1].order;
+	if (!joins && batch->nr_runs == batch->max_runs)
+		return false;
+	if (block != batch->block && !memfd_luo_may_stay(batch, folio, block))
+		return false;
+	memfd_luo_pin(folio);
+	if (!memfd_luo_is_simple(folio)) {
+		unpin_folio(folio);
+		return false;
+	}
+
+	if (joins) {
+		run[-1].nr++;
+	} else {
+		*run = memfd_luo_run_of(folio);
+		batch->index[batch->nr_runs++] = folio->index;
+	}
+	batch->nr++;
+	batch->next_pfn = pfn + (1UL << order);
+	return true;
+}
+
+static unsigned long *memfd_luo_marks(struct xa_node *node)
+{
+	return node->marks[(__force unsigned int)MEMFD_LUO_TAG];
+}
+
+/* Where an entry of a node has the tag, the nodes above it have it already. */
+static void memfd_luo_walk_tag(struct xa_state *xas, unsigned int offset)
+{
+	unsigned long *marks = memfd_luo_marks(xas->xa_node);
+
+	if (likely(!bitmap_empty(marks, XA_CHUNK_SIZE))) {
+		__set_bit(offset, marks);
+		return;
+	}
+	xas->xa_offset = offset;
+	xas_set_mark(xas, MEMFD_LUO_TAG);
+}
+
+/*
+ * memfd_luo_collect_one() for the single pages of a node, from the one on that
+ * the walk is at: this is what a file of small pages costs. Returns how many
+ * were taken or have the tag already, up to one for which there is more to do.
+ */
+static unsigned int memfd_luo_collect_pages(struct memfd_luo_batch *batch,
+					    struct xa_state *xas, pgoff_t end)
+{
+	struct kho_run *run = &batch->runs[batch->nr_runs];
+	const struct kho_run *last = &batch->runs[batch->max_runs];
+	unsigned long *marks = memfd_luo_marks(xas->xa_node);
+	pgoff_t first = xas->xa_index - xas->xa_offset, next = batch->next;
+	unsigned int offset, seen = 0, nr = 0;
+	unsigned long next_pfn = batch->next_pfn;
+
+	for (offset = xas->xa_offset; offset < XA_CHUNK_SIZE; offset++) {
+		struct folio *folio = xa_entry_locked(xas->xa, xas->xa_node,
+						      offset);
+		pgoff_t index = first + offset;
+		unsigned long pfn, block;
+
+		if (!folio)
+			continue;
+		if (index > end || xa_is_value(folio) || xa_is_internal(folio))
+			break;
+		if (test_bit(offset, marks))
+			goto pass;
+		if (folio_test_large(folio))
+			break;
+
+		pfn = folio_pfn(folio);
+		block = pfn >> pageblock_order;
+		if (unlikely(block != batch->block) &&
+		    !memfd_luo_may_stay(batch, folio, block))
+			break;
+		/* Room for a run, though it may not be needed. */
+		if (run == last)
+			break;
+		memfd_luo_pin(folio);
+		if (!memfd_luo_is_simple_page(folio)) {
+			unpin_folio(folio);
+			break;
+		}
+
+		if (pfn == next_pfn && index == next && !run[-1].order) {
+			run[-1].nr++;
+		} else {
+			batch->index[run - batch->runs] = index;
+			run->pfn = pfn;
+			run->nr = 1;
+			run->order = 0;
+			run++;
+		}
+		memfd_luo_walk_tag(xas, offset);
+		next_pfn = pfn + 1;
+		nr++;
+pass:
+		next = index + 1;
+		seen++;
+	}
+
+	batch->nr += nr;
+	batch->nr_runs = run - batch->runs;
+	batch->next = next;
+	batch->next_pfn = next_pfn;
+	return seen;
+}
+
+/*
+ * Pin and tag folios from *@index on, up to the first one that is not simple.
+ * Nobody but the walk looks at the tags as long as it goes on.
  */
 static void memfd_luo_collect(struct memfd_luo *luo,
 			      struct memfd_luo_batch *batch, pgoff_t *index)
 {
 	XA_STATE(xas, &luo->inode->i_mapping->i_pages, *index);
-	unsigned long block = -1UL;
-	unsigned int seen = 0;
+	pgoff_t end = luo->end - 1;
+	unsigned int seen = 0, nr;
 	struct folio *folio;
 
-	batch->nr = 0;
-	batch->nr_runs = 0;
-	batch->next = *index;
+	memfd_luo_batch_init(batch, *index);
+	/* What is beyond the end is not simple. */
+	if (*index >= luo->end)
+		return;
+
 	xas_lock_irq(&xas);
-	xas_for_each(&xas, folio, ULONG_MAX) {
-		if (xa_is_value(folio) || seen++ == 2 * MEMFD_LUO_BATCH)
+	while (seen < MEMFD_LUO_BATCH && (folio = xas_find(&xas, end))) {
+		if (xa_is_value(folio))
 			break;
+		if (xas.xa_node && !xas.xa_node->shift &&
+		    !folio_test_large(folio)) {
+			nr = memfd_luo_collect_pages(batch, &xas, end);
+			if (!nr)
+				break;
+			seen += nr;
+			xas_set(&xas, batch->next);
+			continue;
+		}
 		/* Who has added it has recorded it, too. */
-		if (!memfd_luo_walk_tagged(&xas)) {
-			if (batch->nr == MEMFD_LUO_BATCH ||
-			    !memfd_luo_is_simple(luo, folio, &block))
+		if (!xas_get_mark(&xas, MEMFD_LUO_TAG)) {
+			if (!memfd_luo_collect_one(batch, folio))
 				break;
-			if (batch->nr &&
-			    folio_nid(folio) != folio_nid(batch->folios[0]))
-				break;
-			if (!folio_trylock(folio))
-				break;
-			memfd_luo_pin(folio);
 			xas_set_mark(&xas, MEMFD_LUO_TAG);
-			memfd_luo_add_run(batch, folio);
-			batch->folios[batch->nr++] = folio;
 		}
 		batch->next = folio_next_index(folio);
+		seen++;
 	}
 	xas_unlock_irq(&xas);
 	*index = batch->next;
 
 	if (batch->nr)
-		node_stat_mod_folio(batch->folios[0], NR_FOLL_PIN_ACQUIRED,
-				    batch->nr);
+		node_stat_mod_folio(pfn_folio(batch->runs[0].pfn),
+				    NR_FOLL_PIN_ACQUIRED, batch->nr);
+}
+
+/* Undo memfd_luo_collect(). */
+static void memfd_luo_drop(struct memfd_luo_batch *batch)
+{
+	unsigned long i;
+
+	while (batch->nr_runs--) {
+		const struct kho_run *run = &batch->runs[batch->nr_runs];
+
+		for (i = 0; i < run->nr; i++) {
+			struct folio *folio;
+
+			folio = pfn_folio(run->pfn + (i << run->order));
+			memfd_luo_tag(folio, false);
+			unpin_folio(folio);
+		}
+	}
 }
 
 /*
@@ -273,7 +442,6 @@ static int memfd_luo_bulk(struct memfd_luo *luo, struct memfd_luo_batch *batch,
 			  pgoff_t *index)
 {
 	pgoff_t start = *index;
-	unsigned int i;
 	int err;
 
 	memfd_luo_collect(luo, batch, index);
@@ -282,18 +450,13 @@ static int memfd_luo_bulk(struct memfd_luo *luo, struct memfd_luo_batch *batch,
 
 	mutex_lock(&luo->lock);
 	err = memfd_luo_reserve_runs(luo, batch->runs, batch->nr_runs);
-	for (i = 0; !err && i < batch->nr_runs; i++)
-		memfd_luo_record(&luo->writer, batch->index[i],
-				 &batch->runs[i]);
+	if (!err)
+		memfd_luo_record_runs(&luo->writer, batch->index, batch->runs,
+				      batch->nr_runs);
 	mutex_unlock(&luo->lock);
 
-	for (i = 0; i < batch->nr; i++) {
-		if (err) {
-			memfd_luo_tag(batch->folios[i], false);
-			unpin_folio(batch->folios[i]);
-		}
-		folio_unlock(batch->folios[i]);
-	}
+	if (err)
+		memfd_luo_drop(batch);
 	return err ?: 1;
 }
 
@@ -451,7 +614,7 @@ int memfd_luo_walk(struct memfd_luo *luo)
 	pgoff_t index = 0;
 	int ret;
 
-	batch = kmalloc(sizeof(*batch), GFP_KERNEL);
+	batch = memfd_luo_batch_alloc(luo->end);
 	if (!batch)
 		return -ENOMEM;
 
