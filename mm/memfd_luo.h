@@ -5,6 +5,7 @@
 #include <linux/fcntl.h>
 #include <linux/kexec_handover.h>
 #include <linux/kho/abi/memfd.h>
+#include <linux/list.h>
 #include <linux/mutex.h>
 #include <linux/refcount.h>
 #include <linux/wait.h>
@@ -105,6 +106,22 @@ void memfd_luo_commit(struct memfd_luo *luo, struct folio *folio);
 void memfd_luo_let_go(struct memfd_luo *luo, struct folio *folio);
 int memfd_luo_walk(struct memfd_luo *luo);
 void memfd_luo_unwalk(struct memfd_luo *luo);
+
+/* Progress */
+
+/* Work that is shown in debugfs; @page is written by who does it. */
+struct memfd_luo_progress {
+	struct list_head list;
+	const char *what;
+	unsigned long ino;
+	u64 page;
+	u64 end;
+};
+
+void memfd_luo_progress_begin(struct memfd_luo_progress *progress,
+			      const char *what, const struct inode *inode,
+			      u64 end);
+void memfd_luo_progress_end(struct memfd_luo_progress *progress);
 
 /* Extents */
 u64 memfd_luo_inline_max(u16 name_len);

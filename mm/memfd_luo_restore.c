@@ -255,6 +255,7 @@ static int memfd_luo_free_run(const struct memfd_luo_run *run, void *ctx)
 struct memfd_luo_fill {
 	struct inode *inode;
 	struct mem_cgroup *memcg;
+	struct memfd_luo_progress progress;
 	u64 end;		/* pages of the file */
 	u64 accounted;		/* base pages, not yet used */
 	u64 charged;		/* the same */
@@ -330,9 +331,9 @@ static void memfd_luo_fill_all(struct memfd_luo_fill *fill)
 	}
 	memfd_luo_fill_node(fill, from, nr - from);
 
-	trace_memfd_luo_fill(fill->inode,
-			     fill->index + ((u64)fill->nr << fill->order),
-			     fill->end);
+	WRITE_ONCE(fill->progress.page,
+		   fill->index + ((u64)fill->nr << fill->order));
+	trace_memfd_luo_fill(fill->inode, fill->progress.page, fill->end);
 }
 
 /* The batch goes into the file, or is freed if there was an error before. */
@@ -433,9 +434,11 @@ static int memfd_luo_fill(struct inode *inode, struct memfd_luo_ser *ser,
 
 	/* Kept out of the file, should an extent name it. */
 	get_page(virt_to_page(ser));
+	memfd_luo_progress_begin(&fill->progress, "retrieve", inode, fill->end);
 	err = memfd_luo_each_run(ser, memfd_luo_fill_run, fill);
 	if (fill->nr)
 		memfd_luo_flush_fill(fill);
+	memfd_luo_progress_end(&fill->progress);
 	put_page(virt_to_page(ser));
 	if (!err)
 		err = fill->err;

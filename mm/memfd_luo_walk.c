@@ -610,6 +610,7 @@ static int memfd_luo_retry(unsigned int *tries)
 int memfd_luo_walk(struct memfd_luo *luo)
 {
 	struct memfd_luo_batch *batch __free(kfree) = NULL;
+	struct memfd_luo_progress progress;
 	unsigned int tries = 0, flags;
 	pgoff_t index = 0;
 	int ret;
@@ -618,6 +619,7 @@ int memfd_luo_walk(struct memfd_luo *luo)
 	if (!batch)
 		return -ENOMEM;
 
+	memfd_luo_progress_begin(&progress, "preserve", luo->inode, luo->end);
 	/* What the walk allocates, to swap in or to migrate to, may be pinned. */
 	flags = memalloc_pin_save();
 	do {
@@ -628,11 +630,13 @@ int memfd_luo_walk(struct memfd_luo *luo)
 			ret = memfd_luo_retry(&tries);
 		else
 			tries = 0;
+		WRITE_ONCE(progress.page, index);
 		trace_memfd_luo_walk(luo->inode, index, luo->end);
 		if (ret > 0 && fatal_signal_pending(current))
 			ret = -EINTR;
 	} while (ret > 0);
 	memalloc_pin_restore(flags);
+	memfd_luo_progress_end(&progress);
 
 	return ret;
 }
