@@ -73,8 +73,9 @@ disk_options()
 	[[ -n $disk ]] || return 0
 	truncate -s "$disk" "$file"
 	export TMPDIR=$BUILD
-	extra+=(-action reboot=reset -drive
-		"file=$file,format=raw,if=virtio,snapshot=on")
+	# First, so that -q can say more of it: -set drive.disk.KEY=VALUE
+	extra=(-action reboot=reset -drive
+		"id=disk,file=$file,format=raw,if=virtio,snapshot=on" "${extra[@]}")
 }
 
 main()

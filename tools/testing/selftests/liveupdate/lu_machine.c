@@ -89,6 +89,21 @@ int lu_write_file(const char *path, const char *text)
 	return err;
 }
 
+/* The number behind a word in /proc/meminfo or /proc/vmstat, -1 if there is none. */
+long lu_number_in(const char *path, const char *key)
+{
+	FILE *f = fopen(path, "re");
+	long number = -1, n;
+	char word[64];
+
+	while (f && fscanf(f, "%63s %ld%*[^\n]", word, &n) == 2)
+		if (!strcmp(word, key))
+			number = n;
+	if (f)
+		fclose(f);
+	return number;
+}
+
 static long meminfo_kib(const char *key)
 {
 	char buf[4096], *line;

@@ -22,6 +22,7 @@
 
 #define LU_SYSFS	"/sys/kernel/liveupdate/"
 #define LU_LINES	"/sys/kernel/debug/liveupdate/sessions"
+#define LU_MEMFDS	"/sys/kernel/debug/liveupdate/memfds"
 #define LU_TRACING	"/sys/kernel/tracing/"
 #define LU_KHO_PAGES	"/sys/kernel/debug/kho/out/pages"
 

@@ -57,6 +57,7 @@ struct lu_stall {
 
 int lu_stall_write(struct lu_stall *stall, int fd);
 int lu_stall_end(struct lu_stall *stall);
+long lu_number_in(const char *path, const char *key);
 long lu_free_kib(void);
 long lu_total_kib(void);
 long lu_swap_free_kib(void);

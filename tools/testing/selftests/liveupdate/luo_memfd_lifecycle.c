@@ -154,40 +154,71 @@ LIFECYCLE(empty)
 	EXPECT_EQ(0, lu_check(fd, 0, LU_MIB, 1));
 }
 
+#ifndef F_SEAL_EXEC
+#define F_SEAL_EXEC	0x20
+#endif
+
+/* Each by itself, and together as they are used. */
 static const int seals[] = {
 	0,
 	F_SEAL_SEAL,
+	F_SEAL_SHRINK,
+	F_SEAL_GROW,
+	F_SEAL_WRITE,
+	F_SEAL_FUTURE_WRITE,
+	F_SEAL_EXEC,
 	F_SEAL_SHRINK | F_SEAL_GROW,
 	F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_FUTURE_WRITE,
 	F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE | F_SEAL_SEAL,
-	F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE | 0x20 /* F_SEAL_EXEC */,
+	F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE | F_SEAL_EXEC,
 };
+
+/* What of a file the seals @s forbid, as its next owner finds out. */
+static void check_seals(struct __test_metadata *_metadata, int fd, int s)
+{
+	const size_t size = 3 * LU_PAGE;
+	const int write = F_SEAL_WRITE | F_SEAL_FUTURE_WRITE;
+	void *map;
+
+	EXPECT_EQ(s, fcntl(fd, F_GET_SEALS));
+	EXPECT_EQ(s & write ? -1 : 1, pwrite(fd, "x", 1, 0));
+	map = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	EXPECT_EQ(!!(s & write), map == MAP_FAILED);
+	if (map != MAP_FAILED)
+		munmap(map, size);
+	EXPECT_EQ(s & F_SEAL_EXEC ? -1 : 0, fchmod(fd, 0700));
+	EXPECT_EQ(0, fchmod(fd, 0600));
+	EXPECT_EQ(s & F_SEAL_GROW ? -1 : 0, ftruncate(fd, size + 1));
+	EXPECT_EQ(s & F_SEAL_SHRINK ? -1 : 0, ftruncate(fd, LU_PAGE));
+	EXPECT_EQ(s & F_SEAL_SEAL ? -1 : 0, fcntl(fd, F_ADD_SEALS, F_SEAL_SEAL));
+}
 
 LIFECYCLE(sealed)
 {
-	char byte = 'x';
+	int fd[ARRAY_SIZE(seals)];
 	size_t i;
-	int fd;
 
 	for (i = 0; i < ARRAY_SIZE(seals); i++) {
 		if (self->stage == 1) {
-			fd = lu_memfd("sealed", 3 * LU_PAGE, i);
-			ASSERT_LE(0, fd);
-			ASSERT_EQ(0, fchmod(fd, 0600));
-			ASSERT_EQ(0, fcntl(fd, F_ADD_SEALS, seals[i]));
-			ASSERT_EQ(0, lu_preserve(self->session, fd, i));
+			fd[i] = lu_memfd("sealed", 3 * LU_PAGE, i);
+			ASSERT_LE(0, fd[i]);
+			ASSERT_EQ(0, fchmod(fd[i], 0600));
+			ASSERT_EQ(0, fcntl(fd[i], F_ADD_SEALS, seals[i]));
+			ASSERT_EQ(0, lu_preserve(self->session, fd[i], i));
 			continue;
 		}
-		fd = lu_retrieve_fd(self->session, i);
-		ASSERT_LE(0, fd);
-		EXPECT_EQ(seals[i], fcntl(fd, F_GET_SEALS));
-		EXPECT_EQ(0, lu_check(fd, 0, 3 * LU_PAGE, i));
-		EXPECT_EQ(seals[i] & (F_SEAL_WRITE | F_SEAL_FUTURE_WRITE) ? -1 : 1,
-			  pwrite(fd, &byte, 1, 0))
-			TH_LOG("seals %#x", seals[i]);
+		fd[i] = lu_retrieve_fd(self->session, i);
+		ASSERT_LE(0, fd[i]);
+		EXPECT_EQ(0, lu_check(fd[i], 0, 3 * LU_PAGE, i));
 	}
 	if (self->stage == 1)
 		LU_KEXEC(2);
+	EXPECT_EQ(0, finish(self));
+	for (i = 0; i < ARRAY_SIZE(seals); i++) {
+		check_seals(_metadata, fd[i], seals[i]);
+		if (_metadata->exit_code != KSFT_PASS)
+			TH_LOG("seals %#x", seals[i]);
+	}
 }
 
 /* Without MFD_ALLOW_SEALING, and a seal that came after preserve. */
@@ -258,6 +289,11 @@ LIFECYCLE(attributes)
 	EXPECT_EQ(O_RDONLY, fcntl(ro, F_GETFL) & O_ACCMODE);
 	EXPECT_EQ(0, lu_check(ro, 0, LU_PAGE, 2));
 	EXPECT_EQ(-1, write(ro, "x", 1));
+	/* O_APPEND is more than a flag that shows. */
+	EXPECT_EQ(0, finish(self));
+	EXPECT_EQ(1, write(fd, "x", 1));
+	EXPECT_EQ((off_t)(10 * LU_PAGE + 1), lu_size(fd));
+	EXPECT_EQ(0, lu_check(fd, 0, 10 * LU_PAGE, 1));
 }
 
 /* The longest name that memfd_create(2) takes. */
@@ -614,6 +650,36 @@ LIFECYCLE(stalled_write)
 	}
 	EXPECT_EQ(0, lu_check_zero(fd, 0, LU_PAGE));
 	EXPECT_EQ(0, lu_check(fd, LU_PAGE, LU_MIB - LU_PAGE, 1));
+}
+
+/*
+ * A file that has more pages than the next kernel counts as its own before it is
+ * retrieved; lu.overcommit= says how strict it is about that.
+ */
+LIFECYCLE(most_of_memory)
+{
+	const size_t size = 640 * LU_MIB;
+	char mode[2] = { '0' + lu_param_u64("lu.overcommit") };
+	size_t at;
+	int fd;
+
+	if (self->stage == 1) {
+		fd = memfd_create("most", MFD_CLOEXEC);
+		ASSERT_LE(0, fd);
+		for (at = 0; at < size; at += LU_PAGE)
+			ASSERT_EQ(0, lu_fill(fd, at, 16, 1));
+		ASSERT_EQ(0, lu_preserve(self->session, fd, 1));
+		LU_KEXEC(2);
+	}
+	ASSERT_GT((long)(size / LU_KIB), lu_total_kib());
+	ASSERT_EQ(0, lu_write_file("/proc/sys/vm/overcommit_memory", mode));
+	fd = lu_retrieve_fd(self->session, 1);
+	ASSERT_EQ(0, lu_write_file("/proc/sys/vm/overcommit_memory", "0"));
+	ASSERT_LE(0, fd);
+	EXPECT_LT((long)(size / LU_KIB), lu_total_kib());
+	EXPECT_EQ((blkcnt_t)(size / 512), lu_blocks(fd));
+	for (at = 0; at < size; at += LU_PAGE)
+		ASSERT_EQ(0, lu_check(fd, at, 16, 1));
 }
 
 /* 1 GiB of random data, compared by its checksum. */

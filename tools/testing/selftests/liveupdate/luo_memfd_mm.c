@@ -1,14 +1,17 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * A memfd is preserved while memory management works on it: huge pages are
- * made of its pages, userfaultfd fills it, it is locked, the task that
- * preserves it is killed.
+ * made of its pages, userfaultfd fills it, it is locked, it is on its way to
+ * the swap device, the task that preserves it is killed. And how far it is.
  */
 #include <linux/userfaultfd.h>
-#include <sys/ioctl.h>
+#include <stdatomic.h>
+#include <sys/stat.h>
+#include <sys/swap.h>
 #include <sys/syscall.h>
 
 #include "lu_harness.h"
+#include "lu_monitor.h"
 
 #define HUGE		(2 * LU_MIB)
 
@@ -280,4 +283,194 @@ TEST_F_TIMEOUT(memfd_mm, killed, LU_TIMEOUT)
 	ASSERT_LE(0, fd);
 	EXPECT_EQ((blkcnt_t)(size / 512), lu_blocks(fd));
 	EXPECT_EQ(0, lu_check(fd, 0, size, 1));
+}
+
+/* Huge pages come into the holes of a file that is preserved. */
+TEST_F_TIMEOUT(memfd_mm, late_huge_pages, LU_TIMEOUT)
+{
+	const size_t size = 4 * HUGE;
+	char *map;
+	int fd;
+
+	ASSERT_EQ(0, lu_write_file("/sys/kernel/mm/transparent_hugepage/shmem_enabled",
+				   "advise"));
+	if (self->stage == 1) {
+		fd = sized_memfd("late huge", size);
+		ASSERT_LE(0, fd);
+		map = map_aligned(fd, size);
+		ASSERT_NE(MAP_FAILED, map);
+		/* In the way of one of them. */
+		ASSERT_EQ(0, lu_fill(fd, HUGE + 3 * LU_PAGE, LU_PAGE, 1));
+		ASSERT_EQ(0, madvise(map, size, MADV_HUGEPAGE));
+		ASSERT_EQ(0, lu_preserve(self->session, fd, 1));
+		lu_fill_mem(map + 5 * LU_PAGE, 5 * LU_PAGE, LU_PAGE, 2);
+		lu_fill_mem(map + HUGE, HUGE, LU_PAGE, 3);
+		if (!fork()) {
+			lu_fill_mem(map + 2 * HUGE, 2 * HUGE, HUGE, 4);
+			_exit(0);
+		}
+		ASSERT_LT(0, wait(NULL));
+		/* Two huge pages, and two small ones between them. */
+		ASSERT_EQ((blkcnt_t)((2 * HUGE + 2 * LU_PAGE) / 512), lu_blocks(fd));
+		LU_KEXEC(2);
+	}
+	fd = lu_retrieve_fd(self->session, 1);
+	ASSERT_LE(0, fd);
+	EXPECT_EQ((blkcnt_t)((2 * HUGE + 2 * LU_PAGE) / 512), lu_blocks(fd));
+	EXPECT_EQ(0, lu_check_zero(fd, 0, 5 * LU_PAGE));
+	EXPECT_EQ(0, lu_check(fd, 5 * LU_PAGE, LU_PAGE, 2));
+	EXPECT_EQ(0, lu_check_zero(fd, 6 * LU_PAGE, HUGE - 6 * LU_PAGE));
+	EXPECT_EQ(0, lu_check(fd, HUGE, LU_PAGE, 3));
+	EXPECT_EQ(0, lu_check(fd, HUGE + 3 * LU_PAGE, LU_PAGE, 1));
+	EXPECT_EQ(0, lu_check(fd, 2 * HUGE, HUGE, 4));
+	EXPECT_EQ(0, lu_check_zero(fd, 3 * HUGE, HUGE));
+	/* They are whole. */
+	EXPECT_EQ((long)(2 * HUGE / LU_KIB), lu_number_in("/proc/meminfo", "ShmemHugePages:"));
+}
+
+/* What debugfs says of the file with number @ino: pages, -1 if nothing. */
+static int64_t progress_of(const char *what, ino_t ino, uint64_t of)
+{
+	FILE *file = fopen(LU_MEMFDS, "re");
+	uintmax_t number, page, end;
+	int64_t found = -1;
+	char word[16];
+
+	while (file && fscanf(file, "%15s ino=%ju page=%ju of=%ju\n", word, &number,
+			      &page, &end) == 4)
+		if (!strcmp(word, what) && (number == ino || !ino) && end == of)
+			found = page;
+	if (file)
+		fclose(file);
+	return found;
+}
+
+static long writeback(void)
+{
+	return lu_number_in("/proc/vmstat", "nr_writeback");
+}
+
+/*
+ * The disk is so slow that pages are still on their way to it when the file is
+ * preserved, which has to wait for them and says how far it is.
+ */
+TEST_F_TIMEOUT(memfd_mm, writeback, LU_TIMEOUT)
+{
+	static char * const mkswap[] = { "mkswap", "/dev/vda", NULL };
+	const size_t size = 4 * LU_MIB, pages = size / LU_PAGE;
+	int64_t page, before = 0, steps = 0;
+	int fd, status;
+	struct stat st;
+	pid_t child, preserver;
+	char *map;
+
+	if (self->stage == 1) {
+		ASSERT_EQ(0, lu_run(mkswap));
+		ASSERT_EQ(0, swapon("/dev/vda", 0));
+		fd = lu_memfd("writeback", size, 1);
+		ASSERT_LE(0, fd);
+		ASSERT_EQ(0, fstat(fd, &st));
+		map = map_file(fd, size);
+		ASSERT_NE(MAP_FAILED, map);
+		ASSERT_EQ(0, madvise(map, size, MADV_POPULATE_READ));
+		child = fork();
+		if (!child)
+			_exit(!!madvise(map, size, MADV_PAGEOUT));
+		while (writeback() < 16)
+			usleep(1000);
+		/* Some pages are on their way, others were, or will be. */
+		preserver = fork();
+		if (!preserver)
+			_exit(writeback() < 16 || lu_preserve(self->session, fd, 1));
+		while (!waitpid(preserver, &status, WNOHANG)) {
+			page = progress_of("preserve", st.st_ino, pages);
+			steps += page > before;
+			before = page > before ? page : before;
+			usleep(1000);
+		}
+		EXPECT_EQ(0, status);
+		TH_LOG("preserving was seen at %jd places, %jd of %zu pages the last time",
+		       (intmax_t)steps, (intmax_t)before, pages);
+		EXPECT_LT(1, steps);
+		EXPECT_EQ(-1, progress_of("preserve", st.st_ino, pages));
+		ASSERT_EQ(child, waitpid(child, &status, 0));
+		/* What is written now is not what is on the disk. */
+		lu_fill_mem(map, 0, LU_MIB, 2);
+		LU_KEXEC(2);
+	}
+	fd = lu_retrieve_fd(self->session, 1);
+	ASSERT_LE(0, fd);
+	EXPECT_EQ((blkcnt_t)(size / 512), lu_blocks(fd));
+	EXPECT_EQ(0, lu_check(fd, 0, LU_MIB, 2));
+	EXPECT_EQ(0, lu_check(fd, LU_MIB, size - LU_MIB, 1));
+}
+
+/* Looks for a file on its way until it has seen one, or @over. */
+static pid_t watch(const char *what, uint64_t pages, atomic_bool *over)
+{
+	pid_t child = fork();
+	int64_t page;
+
+	if (child)
+		return child;
+	while (!atomic_load(over)) {
+		page = progress_of(what, 0, pages);
+		if (page > 0 && page < (int64_t)pages)
+			_exit(0);
+	}
+	_exit(1);
+}
+
+static bool has_seen(pid_t child, atomic_bool *over)
+{
+	int status = -1;
+
+	atomic_store(over, true);
+	waitpid(child, &status, 0);
+	atomic_store(over, false);
+	return !status;
+}
+
+/* Trace events tell of each step, and debugfs shows where it is. */
+TEST_F_TIMEOUT(memfd_mm, progress, LU_TIMEOUT)
+{
+	enum { FILES = 16 };
+	const size_t pages = 8192, size = pages * LU_PAGE;
+	const char *what = self->stage == 1 ? "preserve" : "retrieve";
+	const char *event = self->stage == 1 ? "memfd_luo_walk" : "memfd_luo_fill";
+	int fd[FILES], i, seen = 0;
+	atomic_bool *over;
+	char re[128];
+	pid_t child;
+
+	over = mmap(NULL, LU_PAGE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS,
+		    -1, 0);
+	ASSERT_NE(MAP_FAILED, over);
+	for (i = 0; self->stage == 1 && i < FILES; i++) {
+		fd[i] = lu_memfd("progress", size, i);
+		ASSERT_LE(0, fd[i]);
+	}
+	ASSERT_EQ(0, lu_write_file(LU_TRACING "trace", ""));
+	ASSERT_EQ(0, lu_write_file(LU_TRACING "events/memfd_luo/enable", "1"));
+	for (i = 0; i < FILES; i++) {
+		child = watch(what, pages, over);
+		if (self->stage == 1) {
+			ASSERT_EQ(0, lu_preserve(self->session, fd[i], i));
+		} else {
+			fd[i] = lu_retrieve_fd(self->session, i);
+			ASSERT_LE(0, fd[i]);
+			EXPECT_EQ(0, lu_check(fd[i], 0, size, i));
+		}
+		seen += has_seen(child, over);
+		ASSERT_EQ(0, lu_write_file(LU_TRACING "events/memfd_luo/enable", "0"));
+	}
+	TH_LOG("%d of %d files were seen on their way", seen, FILES);
+	EXPECT_LT(0, seen);
+	/* Of the first one: steps on the way, and the last. */
+	snprintf(re, sizeof(re), ": %s: ino=[0-9]+ page=[1-9][0-9]+ of=%zu$", event, pages);
+	EXPECT_LT(8, lu_count_matches(LU_TRACING "trace", re));
+	snprintf(re, sizeof(re), ": %s: ino=[0-9]+ page=%zu of=%zu$", event, pages, pages);
+	EXPECT_LE(1, lu_count_matches(LU_TRACING "trace", re));
+	if (self->stage == 1)
+		LU_KEXEC(2);
 }
