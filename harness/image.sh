@@ -4,6 +4,9 @@
 # Build the guest's initramfs, $OUT/share/initrd: busybox, kexec, the selftests, the
 # tools, the libraries of all of them, modules if there are any. $OUT/share is what
 # the guest sees as /host, with both kernels beside it.
+#
+# The guest of `make bench` has the probe only: at each kexec, both kernels compute a
+# checksum of the initramfs, and in a large one that is most of what a case takes.
 
 # shellcheck source=lib.sh
 . "$(dirname "$0")/lib.sh"
@@ -14,6 +17,7 @@ SHARE=$OUT/share
 PROGRAMS=${PROGRAMS:-$OUT}
 HEADERS=$PROGRAMS/usr/include
 
+# build_selftests ARGUMENTS-OF-MAKE
 build_selftests()
 {
 	[[ -e $TREE/$SELFTESTS/Makefile ]] || {
@@ -21,11 +25,9 @@ build_selftests()
 		return 0
 	}
 	mkdir -p "$PROGRAMS/selftests"
-	# Not static, as they are elsewhere: each kernel of each guest unpacks all of
-	# them, and one C library is less than thirty.
 	logged "selftests$FLAVOUR" "see $SELFTESTS" \
 		make -C "$TREE/$SELFTESTS" -j"$JOBS" ARCH="$ARCH" CC='ccache gcc' \
-		OUTPUT="$PROGRAMS/selftests" KHDR_INCLUDES="-isystem $HEADERS" LDFLAGS= all
+		OUTPUT="$PROGRAMS/selftests" KHDR_INCLUDES="-isystem $HEADERS" "$@"
 }
 
 build_tools()
@@ -110,6 +112,14 @@ fill_root()
 	echo 'root:x:0:0:root:/:/bin/sh' >"$ROOT/etc/passwd"
 }
 
+fill_bench_root()
+{
+	rm -rf "$ROOT"
+	mkdir -p "$ROOT"/{dev,proc,sys,tmp,host,tests}
+	cp "$PROGRAMS/selftests/lu_bench" "$ROOT/tests/"
+	strip "$ROOT/tests/lu_bench"
+}
+
 # Sorted, owned by root, without times: the same contents give the same file.
 pack()
 {
@@ -132,10 +142,17 @@ main()
 	take_lock
 	step "build the guest ($(basename "$OUT"))"
 	mkdir -p "$SHARE"
-	build_selftests
-	build_tools
-	build_samples
-	fill_root
+	if [[ $FLAVOUR == -bench ]]; then
+		build_selftests "$PROGRAMS/selftests/lu_bench"
+		fill_bench_root
+	else
+		# Not static, as they are elsewhere: each kernel of each guest unpacks
+		# all of them, and one C library is less than thirty.
+		build_selftests LDFLAGS= all
+		build_tools
+		build_samples
+		fill_root
+	fi
 	pack >"$OUT/initrd.new"
 	share "$OUT/initrd.new" initrd
 	rm "$OUT/initrd.new"
