@@ -8,12 +8,13 @@
 # tools/testing/selftests/liveupdate/qemu-tests.list says what to run, one guest a
 # line; '#' starts a comment, words are quoted as in the shell:
 #
-#	NAME  BINARY[:TEST]  [mem=512M] [smp=2] [timeout=60] [cmdline="..."]
+#	NAME  BINARY[:TEST][+...]  [mem=512M] [smp=2] [timeout=60] [cmdline="..."]
 #	      [qemu="..."] [accel=count] [disk=1G] [expect="regex"] [allow="regex"]
-#	      [only=FLAVOUR] [not=FLAVOUR] [full=1] [debug=1]
+#	      [only=FLAVOUR] [not=FLAVOUR] [full=1] [debug=1] [skip=1]
 #
 #	NAME		of the guest and its logs in build/logs
-#	BINARY[:TEST]	program in the test directory; one test of it (-t TEST)
+#	BINARY[:TEST]	program in the test directory; one test of it (-t TEST).
+#			Several that do not kexec can share a boot: A:TEST+B
 #	mem, smp	size of the guest; kernel-debug and -debian add to mem
 #	timeout		seconds until the guest is killed; these kernels: four times
 #	cmdline		added to the kernel command line, also after the kexec
@@ -26,7 +27,9 @@
 #	allow		lines of the console that are no warnings for once
 #	only, not	run the line with (without) this kernel: debug, plain
 #	full		too long for every day: run the line only if FULL=1
-#	debug		one of those that make test-debug EVERYDAY=1 picks
+#	debug		one of those that make test runs with the debug kernel, too
+#	skip		tests of it may be skipped; elsewhere nothing has a reason to be,
+#			in the kernels that are made for the tests (this one and debug)
 #
 # A guest passes if the test ends with LU-EXIT 0 in time, says "ok" at least once
 # and "not ok" never, and the console is free of warnings. The "ok" and "not ok"
@@ -49,6 +52,8 @@ BAD+='|INFO: task .* blocked|INFO: rcu|rcu: INFO|soft lockup|Call Trace:.*NMI'
 BAD+='|possible (recursive|circular) locking|inconsistent lock state'
 BAD+='|suspicious RCU usage|sleeping function called|Bad page state|[Bb]ad rss-counter'
 BAD+='|kmemleak: [1-9][0-9]* new suspected|list_(add|del) corruption|Unable to mount root'
+# Nor that somebody has stopped to look.
+BAD+='|memory leak detector disabled|turning off the locking correctness validator'
 
 declare -A field
 parse()
@@ -59,7 +64,7 @@ parse()
 	mapfile -t words < <(xargs -n1 printf '%s\n' <<<"$1")
 	field=([name]=${words[0]} [test]=${words[1]:-} [mem]=512M [smp]=2
 		[timeout]=60 [cmdline]='' [qemu]='' [accel]='' [disk]='' [expect]=''
-		[allow]='' [only]='' [not]='' [full]='' [debug]='')
+		[allow]='' [only]='' [not]='' [full]='' [debug]='' [skip]='')
 	[[ -n ${field[test]} ]] || die "qemu-tests.list: no program: $1"
 	for word in "${words[@]:2}"; do
 		[[ $word == *=* && -n ${field[${word%%=*}]+x} ]] ||
@@ -103,6 +108,8 @@ reasons()
 	grep -q '^ok ' "$out" || echo 'no test said "ok"'
 	grep -q -x 'LU-EXIT 0' "$out" ||
 		echo "$(grep -m 1 '^LU-EXIT' "$out" || echo 'no LU-EXIT'): the test did not end well"
+	[[ ${FLAVOUR:--debug} != -debug || -n ${field[skip]} ]] ||
+		grep -m 5 '^ok .*# SKIP' "$out" | sed 's/^/skipped: /' || true
 	grep -v -E "${field[allow]:-^\$ no}" "$log" | grep -E -m 5 "$BAD" | sed 's/^/console: /' || true
 	[[ -z ${field[expect]} ]] || grep -q -E -- "${field[expect]}" "$log" "$out" ||
 		echo "expected and not found: ${field[expect]}"
