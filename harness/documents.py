@@ -6,6 +6,7 @@
   the administrator's guide.
 * Every test that README.md names for a feature is there, and so is every target
   that it or harness/README.md has its reader make.
+* harness/README.md has every step of "make check".
 
 Runs in the assembled tree; the argument is the repository."""
 
@@ -79,6 +80,14 @@ def check_targets(repository):
                 yield f"{path}: no such target: {name}"
 
 
-problems = [*check_messages(), *check_tests(sys.argv[1]), *check_targets(sys.argv[1])]
+def check_steps(repository):
+    readme = read(f"{repository}/harness/README.md")
+    for step in re.findall(r"^check_([a-z-]+)\(\)", read(f"{repository}/harness/check.sh"), flags=re.M):
+        if f"`{step}`" not in readme:
+            yield f"harness/README.md: make check STEP={step} is not in it"
+
+
+CHECKS = (check_tests, check_targets, check_steps)
+problems = [*check_messages(), *(p for check in CHECKS for p in check(sys.argv[1]))]
 print(*problems, sep="\n", end="\n" if problems else "")
 sys.exit(bool(problems))
