@@ -279,7 +279,7 @@ TEST_F_TIMEOUT(alone, unseen, LU_TIMEOUT)
 	ASSERT_LE(0, dev);
 	session = lu_retrieve(dev, NAME);
 	ASSERT_LE(0, session);
-	EXPECT_LE(0, retrieve_one(session, 1, 5));
+	EXPECT_LE(0, retrieve_one(session, 1, SIZE, 5));
 	EXPECT_EQ(0, lu_finish(session));
 	EXPECT_EQ(0, lu_load(4, "kho=off"));
 }
