@@ -124,6 +124,17 @@ static int signature(bool write, char *text)
 	return n == (ssize_t)strlen(SIGNATURE) ? 0 : -EIO;
 }
 
+/* To resume as uswsusp does: a negative errno, or 0. */
+static int open_to_restore(void)
+{
+	int fd = open("/dev/snapshot", O_WRONLY | O_CLOEXEC);
+
+	if (fd < 0)
+		return -errno;
+	close(fd);
+	return 0;
+}
+
 /*
  * An image that was left on the disk is older than what is handed over: to resume
  * it would end the live update with the machine of some other day.
@@ -141,12 +152,15 @@ HIBERNATE(old_image_is_left_alone)
 		ASSERT_EQ(0, make_swap());
 		ASSERT_EQ(0, swapoff(DISK));
 		ASSERT_EQ(0, signature(true, text));
+		EXPECT_EQ(0, open_to_restore());
 		LU_KEXEC(2);
 	}
 	EXPECT_EQ(1, lu_log_lines(refusal, LOG_DEBUG));
 	/* Nor by a program in the initramfs. */
 	EXPECT_EQ(0, lu_write_file("/sys/power/resume", "254:0"));
 	EXPECT_EQ(2, lu_log_lines(refusal, LOG_DEBUG));
+	EXPECT_EQ(-EPERM, open_to_restore());
+	EXPECT_EQ(3, lu_log_lines(refusal, LOG_DEBUG));
 	memset(text, 0, sizeof(text));
 	ASSERT_EQ(0, signature(false, text));
 	EXPECT_STREQ(HIBERNATED, text);
