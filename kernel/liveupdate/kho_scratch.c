@@ -29,8 +29,10 @@
 #include <linux/cma.h>
 #include <linux/sizes.h>
 #include <linux/string.h>
+#include <linux/swiotlb.h>
 
 #include <asm/early_ioremap.h>
+#include <asm/sections.h>
 
 #include "kho_internal.h"
 
@@ -40,7 +42,13 @@
 /* Where memory is in pieces, so is scratch; the next image has to fit one. */
 #define KHO_SCRATCH_PIECE	SZ_32M
 
-/* The areas: aligned to page blocks, without overlap. Fixed after boot. */
+/*
+ * Of a place and of a size: the largest page block that a kernel can have, for
+ * the next one may be configured otherwise than this.
+ */
+#define KHO_SCRATCH_ALIGN	(PAGE_SIZE << MAX_PAGE_ORDER)
+
+/* The areas, without overlap. Fixed after boot. */
 struct kho_scratch kho_scratch[KHO_SCRATCH_MAX] __ro_after_init;
 unsigned int kho_scratch_cnt __ro_after_init;
 
@@ -96,16 +104,22 @@ bool kho_scratch_gap(unsigned long pfn, struct kho_gap *gap)
 }
 
 /**
- * kho_touches_scratch - whether one of some pages lies in scratch
- * @pfn: the first page
- * @nr:  how many
+ * kho_touches_scratch - whether page blocks have some scratch in them
+ * @pfn: a page of the first block
+ * @nr:  how many pages from there
+ *
+ * Another kernel chose the areas, perhaps one with smaller page blocks: a block of
+ * which a part is scratch is for movable pages as a whole.
  *
  * Context: any.
- * Return: true if one does.
+ * Return: true if they have.
  */
 bool kho_touches_scratch(unsigned long pfn, unsigned long nr)
 {
-	return kho_scratch_overlap(PFN_PHYS(pfn), PFN_PHYS(nr));
+	unsigned long start = pageblock_start_pfn(pfn);
+	unsigned long end = pageblock_align(pfn + nr);
+
+	return kho_scratch_overlap(PFN_PHYS(start), PFN_PHYS(end - start));
 }
 
 /* Whether an area is one, and touches none of the @cnt in front of it. */
@@ -114,7 +128,7 @@ static bool __init kho_scratch_valid(const struct kho_scratch *area,
 {
 	kho_scratch_cnt = cnt;
 	return area->size && area->addr + area->size > area->addr &&
-	       IS_ALIGNED(area->addr | area->size, CMA_MIN_ALIGNMENT_BYTES) &&
+	       PAGE_ALIGNED(area->addr | area->size) &&
 	       !kho_scratch_overlap(area->addr, area->size);
 }
 
@@ -279,16 +293,21 @@ static phys_addr_t __init kho_boot_needs(phys_addr_t start, phys_addr_t end)
 	return kho_boot_took(start, end) * kho_scratch_arg.percent / 100;
 }
 
-/* In one area if there is one, or else in as few as it takes. */
-static bool __init kho_scratch_add(phys_addr_t size, phys_addr_t end, int nid,
-				   const char *what)
+/*
+ * In one area if there is one, or else in as few as it takes. Returns the bytes
+ * for which there is no place.
+ */
+static phys_addr_t __init kho_scratch_add(phys_addr_t size, phys_addr_t end,
+					  int nid)
 {
-	phys_addr_t left = ALIGN(size, CMA_MIN_ALIGNMENT_BYTES), addr;
+	phys_addr_t left = ALIGN(size, KHO_SCRATCH_ALIGN), addr;
 	phys_addr_t piece = left;
+
+	BUILD_BUG_ON(KHO_SCRATCH_ALIGN % CMA_MIN_ALIGNMENT_BYTES);
 
 	while (left && kho_scratch_cnt < KHO_SCRATCH_MAX) {
 		piece = min(piece, left);
-		addr = memblock_alloc_range_nid(piece, CMA_MIN_ALIGNMENT_BYTES,
+		addr = memblock_alloc_range_nid(piece, KHO_SCRATCH_ALIGN,
 						SZ_16M, end, nid,
 						numa_valid_node(nid));
 		if (addr) {
@@ -299,43 +318,104 @@ static bool __init kho_scratch_add(phys_addr_t size, phys_addr_t end, int nid,
 			left -= piece;
 			continue;
 		}
-		piece = ALIGN(piece / 2, CMA_MIN_ALIGNMENT_BYTES);
-		if (piece < KHO_SCRATCH_PIECE) {
-			pr_warn("cannot find %llu MiB of %s memory for scratch\n",
-				(u64)size >> 20, what);
-			return false;
-		}
+		piece = ALIGN(piece / 2, KHO_SCRATCH_ALIGN);
+		if (piece < KHO_SCRATCH_PIECE)
+			break;
 	}
-	return true;
+	return left;
 }
 
+static bool __init kho_scratch_must_add(phys_addr_t size, phys_addr_t end,
+					int nid, const char *what)
+{
+	if (!kho_scratch_add(size, end, nid))
+		return true;
+	pr_warn("cannot find %llu MiB of %s memory for scratch\n",
+		(u64)size >> 20, what);
+	return false;
+}
+
+static bool __init kho_scratch_add_low(phys_addr_t size)
+{
+	return kho_scratch_must_add(size, ARCH_LOW_ADDRESS_LIMIT + 1ULL,
+				    NUMA_NO_NODE, "low");
+}
+
+static bool __init kho_scratch_add_global(phys_addr_t size)
+{
+	return kho_scratch_must_add(size, MEMBLOCK_ALLOC_ACCESSIBLE,
+				    NUMA_NO_NODE, "global");
+}
+
+/* As kho_scratch= says. */
 static bool __init kho_scratch_add_all(phys_addr_t low, phys_addr_t global,
 				       phys_addr_t pernode)
 {
 	int nid;
 
-	if (!kho_scratch_add(low, ARCH_LOW_ADDRESS_LIMIT + 1ULL, NUMA_NO_NODE,
-			     "low") ||
-	    !kho_scratch_add(global, MEMBLOCK_ALLOC_ACCESSIBLE, NUMA_NO_NODE,
-			     "global"))
+	if (!kho_scratch_add_low(low) || !kho_scratch_add_global(global))
 		return false;
-	if (!pernode)
-		return true;
 	for_each_node_state(nid, N_MEMORY)
-		if (!kho_scratch_add(pernode, MEMBLOCK_ALLOC_ACCESSIBLE, nid,
-				     "node's"))
+		if (!kho_scratch_must_add(pernode, MEMBLOCK_ALLOC_ACCESSIBLE,
+					  nid, "node's"))
 			return false;
 	return true;
 }
 
+/* What there is of scratch in a range. */
+static phys_addr_t __init kho_scratch_size(phys_addr_t start, phys_addr_t end)
+{
+	phys_addr_t size = 0;
+	unsigned int i;
+
+	for (i = 0; i < kho_scratch_cnt; i++)
+		size += kho_overlap_size(kho_scratch[i].addr,
+					 kho_scratch[i].addr +
+					 kho_scratch[i].size, start, end);
+	return size;
+}
+
+/*
+ * What a node has of scratch is to last for what the next boot needs there: its
+ * page structures and its share of the hash tables. Returns the bytes for which
+ * it has no place.
+ */
+static phys_addr_t __init kho_scratch_add_node(int nid)
+{
+	phys_addr_t took = 0, have = 0, need;
+	unsigned long start, end;
+	int n;
+
+	for_each_mem_pfn_range(n, nid, &start, &end, NULL) {
+		took += kho_boot_took(PFN_PHYS(start), PFN_PHYS(end));
+		have += kho_scratch_size(PFN_PHYS(start), PFN_PHYS(end));
+	}
+	/* The areas count as taken, up to now. */
+	need = (took - min(took, have)) * kho_scratch_arg.percent / 100;
+	if (need <= have)
+		return 0;
+	return kho_scratch_add(need - have, MEMBLOCK_ALLOC_ACCESSIBLE, nid);
+}
+
+/*
+ * What must be low, and beside it to each node what it needs. Where there are
+ * several, all that is needed is found on one of them; what is not, comes from
+ * another.
+ */
 static bool __init kho_scratch_add_default(void)
 {
-	phys_addr_t limit = ARCH_LOW_ADDRESS_LIMIT + 1ULL;
-	phys_addr_t low = kho_boot_needs(0, limit);
-	phys_addr_t high = kho_boot_needs(limit, PHYS_ADDR_MAX);
+	phys_addr_t limit = ARCH_LOW_ADDRESS_LIMIT + 1ULL, left = 0;
+	int nid;
 
-	/* Memory that a node needs for itself may come from another one. */
-	return kho_scratch_add_all(low, high, 0);
+	if (!kho_scratch_add_low(kho_boot_needs(0, limit)))
+		return false;
+	if (num_node_state(N_MEMORY) < 2)
+		return kho_scratch_add_global(kho_boot_needs(limit,
+							     PHYS_ADDR_MAX));
+
+	for_each_node_state(nid, N_MEMORY)
+		left += kho_scratch_add_node(nid);
+	return kho_scratch_add_global(left);
 }
 
 /* The areas are known: they are free memory like any other, for now. */
@@ -348,12 +428,11 @@ static void __init kho_scratch_unreserve(void)
 				   kho_scratch[i].size);
 }
 
-/* The sizes that kho_scratch= asks for, if they can work. */
-static bool __init kho_scratch_add_given(void)
+/* What of the sum of sizes can be said to be wrong. */
+static bool __init kho_scratch_sum_works(const struct kho_scratch_arg *arg)
 {
 	phys_addr_t took = kho_boot_took(0, PHYS_ADDR_MAX);
 	phys_addr_t most = memblock_phys_mem_size();
-	struct kho_scratch_arg *arg = &kho_scratch_arg;
 	phys_addr_t size;
 
 	/* None larger than memory, or the sum might overflow. */
@@ -364,14 +443,53 @@ static bool __init kho_scratch_add_given(void)
 			(u64)size >> 20, (u64)took >> 20, arg->percent);
 		return false;
 	}
-	if (size < most &&
-	    kho_scratch_add_all(arg->low, arg->global, arg->pernode))
+	if (size >= most) {
+		pr_warn("kho_scratch= asks for more than there is; using %u%% of what this boot took\n",
+			arg->percent);
+		return false;
+	}
+	return true;
+}
+
+/* Whether the kernel fits in one area, and there is low memory for devices. */
+static bool __init kho_scratch_areas_work(const struct kho_scratch_arg *arg)
+{
+	phys_addr_t low = kho_scratch_size(0, ARCH_LOW_ADDRESS_LIMIT + 1ULL);
+	phys_addr_t kernel = _end - _text, need = 0, largest = 0;
+	unsigned int i;
+
+	if (is_swiotlb_allocated())
+		need = swiotlb_size_or_default();
+	if (low < need) {
+		pr_warn("kho_scratch= leaves %llu MiB below 4 GiB, but devices need %llu MiB there; using %u%% of what this boot took\n",
+			(u64)low >> 20, (u64)need >> 20, arg->percent);
+		return false;
+	}
+	for (i = 0; i < kho_scratch_cnt; i++)
+		largest = max(largest, kho_scratch[i].size);
+	if (largest < kernel) {
+		pr_warn("kho_scratch= makes areas of %llu MiB at most, but a kernel has %llu MiB; using %u%% of what this boot took\n",
+			(u64)largest >> 20, (u64)kernel >> 20, arg->percent);
+		return false;
+	}
+	return true;
+}
+
+/* The sizes that kho_scratch= asks for, if they can work. */
+static bool __init kho_scratch_add_given(void)
+{
+	struct kho_scratch_arg *arg = &kho_scratch_arg;
+
+	if (!kho_scratch_sum_works(arg))
+		return false;
+	if (!kho_scratch_add_all(arg->low, arg->global, arg->pernode))
+		pr_warn("kho_scratch= asks for more than there is; using %u%% of what this boot took\n",
+			arg->percent);
+	else if (kho_scratch_areas_work(arg))
 		return true;
 
 	kho_scratch_unreserve();
 	kho_scratch_cnt = 0;
-	pr_warn("kho_scratch= asks for more than there is; using %u%% of what this boot took\n",
-		arg->percent);
 	return false;
 }
 
@@ -450,7 +568,8 @@ void __init kho_scratch_late(void)
 	for (i = 0; i < kho_scratch_cnt; i++) {
 		pfn = PHYS_PFN(kho_scratch[i].addr);
 		end = pfn + PHYS_PFN(kho_scratch[i].size);
-		for (; pfn < end; pfn += pageblock_nr_pages) {
+		for (pfn = pageblock_start_pfn(pfn); pfn < end;
+		     pfn += pageblock_nr_pages) {
 			page = pfn_to_online_page(pfn);
 			if (!page)
 				continue;

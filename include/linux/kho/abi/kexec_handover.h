@@ -48,7 +48,10 @@ struct kho_check_ser {
 	u32 crc;	/* of this structure, itself as 0 */
 } __packed;
 
-/* One area of memory that holds nothing preserved; the array is in scratch. */
+/*
+ * One area of memory that holds nothing preserved; the array comes with the boot
+ * data. Areas are aligned to the largest page block that a kernel can have.
+ */
 struct kho_scratch {
 	phys_addr_t addr;
 	phys_addr_t size;

@@ -251,6 +251,106 @@ LIFECYCLE(scratch_forms)
 	LU_KEXEC_WITH(self->stage + 1, more);
 }
 
+static int node_of(uint64_t phys)
+{
+	static uint64_t block;
+	char path[80], size[32] = "";
+	int fd, node;
+
+	if (!block) {
+		fd = open("/sys/devices/system/memory/block_size_bytes", O_RDONLY | O_CLOEXEC);
+		if (read(fd, size, sizeof(size) - 1) > 0)
+			block = strtoull(size, NULL, 16);
+		close(fd);
+	}
+	for (node = 0; block && node < 2; node++) {
+		snprintf(path, sizeof(path), "/sys/devices/system/node/node%d/memory%ju", node,
+			 (uintmax_t)(phys / block));
+		if (!access(path, F_OK))
+			return node;
+	}
+	return -ENOENT;
+}
+
+/* MiB of scratch on a node; what begins there ends there. */
+static uint64_t node_mib(const struct areas *areas, int node)
+{
+	uint64_t mib = 0;
+	int i;
+
+	for (i = 0; i < areas->nr; i++)
+		if (node_of(areas->at[i][0]) == node)
+			mib += areas->at[i][1] / LU_MIB;
+	return mib;
+}
+
+/*
+ * Two nodes: by default each has some, and what belongs to a node lies there again
+ * in the next kernel, as it does with sizes that are given. In between the checksums
+ * are damaged, for another kho_scratch= to count.
+ */
+static const struct {
+	const char *arg;
+	uint64_t global, pernode;	/* MiB; 0: as in the first kernel, and a line why */
+} node_forms[] = {
+	{ "64M,0,96M", 64, 96 }, { "0,0,128M", 0, 128 }, { "0,16M,2200M" }, { "0,0,16P" },
+	{ "0,400M,0" },
+	{ "200%" },
+};
+
+LIFECYCLE(scratch_nodes)
+{
+	const int last = ARRAY_SIZE(node_forms) + 2;
+	uint64_t mib[2], global = 0, pernode = 0;
+	struct areas areas;
+	int session, node;
+	char more[120];
+
+	ASSERT_EQ(0, read_areas(&areas));
+	for (node = 0; node < 2; node++)
+		mib[node] = node_mib(&areas, node);
+	printf("# %d: %d areas of scratch, %ju and %ju MiB\n", self->stage, areas.nr,
+	       (uintmax_t)mib[0], (uintmax_t)mib[1]);
+	if (self->stage > 1 && self->stage < last) {
+		global = node_forms[self->stage - 2].global;
+		pernode = node_forms[self->stage - 2].pernode;
+	}
+	for (node = 0; node < 2; node++) {
+		uint64_t least = pernode ?: 16;
+
+		EXPECT_LE(least, mib[node]);
+		if (!pernode && self->stage > 1)
+			EXPECT_GE(16, near(mib[node], lu_param_u64(node ? "lu.mib1" : "lu.mib0")));
+	}
+	if (pernode)
+		EXPECT_EQ(global + 2 * pernode, areas.total / LU_MIB);
+	if (self->stage > 1) {
+		EXPECT_EQ(!pernode && self->stage < last - 1,
+			  lu_log_lines("kho_scratch= ", LOG_WARNING));
+		EXPECT_EQ(0, lu_log_lines("NODE_DATA(0) on node", LOG_DEBUG));
+		EXPECT_EQ(0, lu_log_lines("NODE_DATA(1) on node", LOG_DEBUG));
+	}
+	if (self->stage == last) {
+		session = lu_retrieve(self->dev, "at last");
+		ASSERT_LE(0, session);
+		EXPECT_EQ(0, lu_check(lu_retrieve_fd(session, 1), 0, LU_MIB, 1));
+		EXPECT_EQ(0, lu_finish(session));
+		return;
+	}
+	if (self->stage == last - 1) {
+		session = lu_create(self->dev, "at last");
+		ASSERT_LE(0, session);
+		ASSERT_EQ(0, lu_preserve(session, lu_memfd("f", LU_MIB, 1), 1));
+		LU_KEXEC(last);
+	}
+	ASSERT_EQ(0, lu_write_file(KHO "corrupt", "check 0"));
+	snprintf(more, sizeof(more), "kho_scratch=%s lu.mib0=%ju lu.mib1=%ju",
+		 node_forms[self->stage - 1].arg,
+		 (uintmax_t)(self->stage == 1 ? mib[0] : lu_param_u64("lu.mib0")),
+		 (uintmax_t)(self->stage == 1 ? mib[1] : lu_param_u64("lu.mib1")));
+	LU_KEXEC_WITH(self->stage + 1, more);
+}
+
 /* No piece of memory is as large as scratch has to be. */
 LIFECYCLE(scratch_in_pieces)
 {
