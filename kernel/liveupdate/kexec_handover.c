@@ -459,6 +459,7 @@ static int __init kho_init(void)
 	err = kho_map_init(&kho_map);
 	if (!err) {
 		kho_pages_ready(true);
+		kho_ram_watch();
 		kho_boot_late();
 		err = kho_make_root();
 	}

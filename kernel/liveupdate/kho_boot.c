@@ -402,6 +402,8 @@ void __init kho_memory_init(void)
 {
 	if (kho_is_incoming() && !kho_in.taken)
 		kho_give_up("the architecture did not take over");
+	if (kho_enable)
+		kho_ram_note();
 	memblock_kho_open_all();
 
 	/* A dump kernel has no memory to spare, and nobody comes after it. */

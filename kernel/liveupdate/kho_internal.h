@@ -14,6 +14,7 @@
  *	kho_map_runs.c		many changes of the page map at a time
  *	kho_pagemap.c		the radix tree of preserved pages
  *	kho_scratch.c		memory in which nothing is preserved
+ *	kho_ram.c		memory that the next kernel will find
  */
 #ifndef _KHO_INTERNAL_H
 #define _KHO_INTERNAL_H
@@ -184,6 +185,11 @@ struct kho_gap {
 };
 
 bool kho_scratch_gap(unsigned long pfn, struct kho_gap *gap);
+
+/* kho_ram.c */
+void kho_ram_note(void);
+void kho_ram_watch(void);
+bool kho_ram_gap(unsigned long pfn, struct kho_gap *gap);
 
 /* kho_boot.c */
 void kho_boot_late(void);

@@ -91,7 +91,7 @@ static bool kho_find_gap(unsigned long pfn, struct kho_gap *gap)
 	if (!kho_scratch_gap(pfn, gap))
 		return false;
 	gap->end = min(gap->end, kho_end_pfn);
-	return true;
+	return kho_ram_gap(pfn, gap);
 }
 
 /*
@@ -178,7 +178,7 @@ EXPORT_SYMBOL_GPL(kho_preserve_runs);
  *
  * Context: may sleep.
  * Return: 0; -EOPNOTSUPP if Kexec Handover is off; -EINVAL for an unaligned or
- * empty run, or one that touches scratch or memory above what was there at
+ * empty run, or one that touches scratch or memory that was added after the
  * boot; -EHWPOISON for one with a memory error; -ENOMEM; -EEXIST if one of the
  * folios is preserved already. Nothing is preserved then.
  */

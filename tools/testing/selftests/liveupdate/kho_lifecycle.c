@@ -461,6 +461,52 @@ LIFECYCLE(memory_pressure)
 	EXPECT_EQ(0, lu_finish(session));
 }
 
+#define MEMORY		"/sys/devices/system/memory/"
+
+/* MiB that a file has in memory from an address on, of which there is no other. */
+static int mib_above(int fd, size_t size, uint64_t phys)
+{
+	struct areas above = { .nr = 1, .at = { { phys, LU_GIB } } };
+
+	return count_in_scratch(&above, fd, size) / (int)(LU_MIB / LU_PAGE);
+}
+
+/*
+ * The next kernel does not find memory that was added. Nothing that it needs may lie
+ * there: the kernel gets none of it, and what is preserved moves.
+ */
+LIFECYCLE(memory_added)
+{
+	const uint64_t phys = 4 * LU_GIB, block = 128 * LU_MIB;
+	const size_t size = 4 * LU_MIB;
+	char text[32], state[64];
+	int session, fd;
+
+	if (self->stage == 1) {
+		snprintf(text, sizeof(text), "%#jx", (uintmax_t)phys);
+		snprintf(state, sizeof(state), MEMORY "memory%ju/state", (uintmax_t)(phys / block));
+		ASSERT_EQ(0, lu_write_file(MEMORY "probe", text));
+		EXPECT_EQ(-EOPNOTSUPP, lu_write_file(state, "online_kernel"));
+		EXPECT_EQ(1, lu_log_lines("it can be onlined as movable", LOG_ERR));
+		ASSERT_EQ(0, lu_write_file(state, "online_movable"));
+		fd = lu_memfd("moved", size, 1);
+		ASSERT_LE(0, fd);
+		ASSERT_LT(0, mib_above(fd, size, phys));
+		session = lu_create(self->dev, "added");
+		ASSERT_LE(0, session);
+		ASSERT_EQ(0, lu_preserve(session, fd, 1));
+		EXPECT_EQ(0, mib_above(fd, size, phys));
+		EXPECT_EQ(0, lu_check(fd, 0, size, 1));
+		LU_KEXEC(2);
+	}
+	session = lu_retrieve(self->dev, "added");
+	ASSERT_LE(0, session);
+	fd = lu_retrieve_fd(session, 1);
+	ASSERT_LE(0, fd);
+	EXPECT_EQ(0, lu_check(fd, 0, size, 1));
+	EXPECT_EQ(0, lu_finish(session));
+}
+
 /*
  * Numbers in the first line of the log that has @what and fits @format, or its time
  * by one that begins with a bracket. Returns how many, or -errno.
