@@ -10,7 +10,8 @@
  *	kho_boot.c		taking over from the previous kernel
  *	kho_verify.c		is the previous kernel's map to be believed?
  *	kho_chain.c kho_vmalloc.c
- *	kho_pages.c		preserve and restore folios and pages
+ *	kho_pages.c kho_poison.c
+ *				preserve and restore folios and pages
  *	kho_map_runs.c		many changes of the page map at a time
  *	kho_pagemap.c		the radix tree of preserved pages
  *	kho_scratch.c		memory in which nothing is preserved
@@ -146,11 +147,21 @@ bool kho_map_has_runs(struct kho_map *map, const struct kho_run *runs,
 
 /* kho_pages.c */
 void kho_pages_ready(bool ready);
-bool kho_pages_intact(void);
+bool kho_page_untouched(const struct page *page);
+unsigned long kho_find_poison(unsigned long pfn, unsigned long nr);
+bool kho_has_poison(void);
 
 #if IS_ENABLED(CONFIG_KUNIT)
-bool kho_has_poison(void);
 bool kho_is_poison(unsigned long pfn);
+struct folio *kho_zeroed_folio(unsigned int order);
+#endif
+
+/* kho_poison.c */
+bool kho_pages_intact(void);
+bool kho_is_readable(unsigned long pfn, unsigned int order);
+
+#if IS_ENABLED(CONFIG_KUNIT)
+bool kho_span_has_poison(unsigned long pfn, unsigned long nr);
 #endif
 
 /* kho_scratch.c */

@@ -46,7 +46,7 @@ void __init kho_pages_ready(bool ready)
 }
 
 /* Whether some page has a memory error: nearly always there is none to look for. */
-VISIBLE_IF_KUNIT bool kho_has_poison(void)
+bool kho_has_poison(void)
 {
 	KUNIT_STATIC_STUB_REDIRECT(kho_has_poison);
 
@@ -65,7 +65,7 @@ VISIBLE_IF_KUNIT bool kho_is_poison(unsigned long pfn)
 }
 
 /* How many pages come before one with a memory error, @nr if none has any. */
-static unsigned long kho_find_poison(unsigned long pfn, unsigned long nr)
+unsigned long kho_find_poison(unsigned long pfn, unsigned long nr)
 {
 	unsigned long i = 0;
 
@@ -350,9 +350,12 @@ bool kho_is_preserved_run(unsigned long pfn, unsigned long nr,
 EXPORT_SYMBOL_GPL(kho_is_preserved_run);
 
 /**
- * kho_is_preserved - whether a folio is preserved, in exactly this order
+ * kho_is_preserved - whether metadata is preserved and can be read
  * @phys:  its address
- * @order: its order
+ * @order: its order, exactly
+ *
+ * Metadata with a memory error is given up, with a line in the log: no kernel
+ * gets the page any more.
  *
  * Context: may sleep.
  * Return: true if it is.
@@ -360,66 +363,17 @@ EXPORT_SYMBOL_GPL(kho_is_preserved_run);
 bool kho_is_preserved(phys_addr_t phys, unsigned int order)
 {
 	return PAGE_ALIGNED(phys) &&
-	       kho_is_preserved_run(PHYS_PFN(phys), 1, order);
+	       kho_is_preserved_run(PHYS_PFN(phys), 1, order) &&
+	       kho_is_readable(PHYS_PFN(phys), order);
 }
 EXPORT_SYMBOL_GPL(kho_is_preserved);
-
-struct kho_poison_search {
-	struct kho_map_walk walk;
-	unsigned long pfn;
-};
-
-static int kho_find_poison_leaf(struct kho_map_walk *walk, u64 key,
-				const unsigned long *bits)
-{
-	struct kho_poison_search *search =
-		container_of(walk, struct kho_poison_search, walk);
-	unsigned long bit, pfn, nr, found;
-
-	for_each_set_bit(bit, bits, KHO_MAP_LEAF_BITS) {
-		pfn = kho_key_pfn(key + bit);
-		nr = 1UL << kho_key_order(key + bit);
-		found = kho_find_poison(pfn, nr);
-		if (found < nr) {
-			search->pfn = pfn + found;
-			return -EHWPOISON;
-		}
-	}
-	return 0;
-}
-
-/**
- * kho_pages_intact - whether no preserved page has got a memory error
- *
- * The next kernel would not know of it.
- *
- * Context: may sleep.
- * Return: true if none has; otherwise there is a line in the log.
- */
-bool kho_pages_intact(void)
-{
-	struct kho_poison_search search = {
-		.walk.leaf = kho_find_poison_leaf,
-	};
-
-	if (!kho_pages_up || !kho_has_poison())
-		return true;
-
-	guard(mutex)(&kho_map.lock);
-
-	if (!kho_map_walk(&search.walk, kho_map_root(&kho_map)))
-		return true;
-	pr_err("page frame %#lx has a memory error and is preserved; close what it belongs to\n",
-	       search.pfn);
-	return false;
-}
 
 /*
  * The pages were initialized at boot with a reference each and never given to
  * anybody. A page that is not so is in use in this kernel, whatever the
  * previous kernel's data says.
  */
-static bool kho_page_untouched(const struct page *page)
+bool kho_page_untouched(const struct page *page)
 {
 #ifdef CONFIG_MEMCG
 	if (page->memcg_data)
@@ -435,11 +389,11 @@ static bool kho_pages_untouched(const struct page *page, unsigned long nr)
 	unsigned long i;
 
 	for (i = 0; i < nr; i++, page++) {
-		if (!kho_page_untouched(page) || PageHWPoison(page)) {
-			pr_err("page %#lx is in use or has a memory error, it cannot be restored\n",
-			       page_to_pfn(page));
-			return false;
-		}
+		if (kho_page_untouched(page))
+			continue;
+		pr_err("page %#lx is in use, it cannot be restored\n",
+		       page_to_pfn(page));
+		return false;
 	}
 	return true;
 }
@@ -646,8 +600,9 @@ static int kho_preserved_order(unsigned long pfn, unsigned long nr)
  *
  * Context: may sleep; from core_initcall on.
  * Return: the first page; each page has one reference for the caller and is
- * freed on its own. %NULL if they were not preserved so; they stay preserved
- * then.
+ * freed on its own. One with a memory error comes back, too, and must not be
+ * read (PageHWPoison()). %NULL if they were not preserved so; they stay
+ * preserved then.
  */
 struct page *kho_restore_pages(phys_addr_t phys, unsigned long nr_pages)
 {

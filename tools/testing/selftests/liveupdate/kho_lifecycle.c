@@ -624,3 +624,114 @@ LIFECYCLE(memory_error)
 	close(session);
 	LU_JUMP();
 }
+
+/* A page that is none of memory's, or a copy would be taken for the original. */
+static struct {
+	uint64_t before;
+	char page[LU_PAGE];
+} found __attribute__((aligned(64))), wanted __attribute__((aligned(64)));
+
+/*
+ * Pages of memory that @is says yes to get a memory error: how many there were.
+ * Contents are all that tells what a page is.
+ */
+static int poison_memory(bool (*is)(const char page[LU_PAGE]))
+{
+	char path[] = "/sys/devices/system/memory/hard_offline_page", text[32], line[256];
+	int mem = open("/dev/mem", O_RDONLY | O_CLOEXEC), n = 0, err = 0;
+	FILE *f = fopen("/proc/iomem", "re");
+	unsigned long long start, end;
+
+	while (f && mem >= 0 && fgets(line, sizeof(line), f)) {
+		if (line[0] == ' ' || !strstr(line, "System RAM") ||
+		    sscanf(line, "%llx-%llx", &start, &end) != 2)
+			continue;
+		/* What lies below is never preserved. */
+		for (start = start < LU_MIB ? LU_MIB : start; start < end; start += LU_PAGE) {
+			if (pread(mem, found.page, LU_PAGE, start) != (ssize_t)LU_PAGE ||
+			    !is(found.page))
+				continue;
+			snprintf(text, sizeof(text), "%llu", start);
+			printf("# a memory error at %#llx\n", start);
+			/* Nobody can be asked to let go of it, which is an error, too. */
+			lu_write_file(path, text);
+			n++;
+		}
+	}
+	if (!f || mem < 0)
+		err = -errno;
+	if (f)
+		fclose(f);
+	close(mem);
+	return err ?: n;
+}
+
+/* The description of a memfd: struct memfd_luo_ser. */
+#define UNREADABLE	"this one cannot be read"
+
+static bool is_description(const char page[LU_PAGE])
+{
+	uint64_t size;
+
+	memcpy(&size, page + 8, sizeof(size));
+	return size == LU_MIB && !memcmp(page + 72, UNREADABLE, strlen(UNREADABLE));
+}
+
+/* A page of what the note holds. */
+#define NOTE		(32 * LU_KIB)
+
+static bool is_note(const char page[LU_PAGE])
+{
+	if (!wanted.page[0])
+		lu_fill_mem(wanted.page, 3 * LU_PAGE, LU_PAGE, 99);
+	return !memcmp(page, wanted.page, LU_PAGE);
+}
+
+/*
+ * Pages get a memory error in the kernel they came to. What cannot be read is lost,
+ * and finishing it is enough for the next update.
+ */
+LIFECYCLE(memory_error_incoming)
+{
+	static const char * const names[] = { "unreadable", "note", "whole" };
+	int session[3], fd, i;
+
+	ASSERT_EQ(0, lu_load_module("samples/liveupdate/liveupdate_notes", ""));
+	for (i = 0; i < 3; i++) {
+		session[i] = self->stage == 1 ? lu_create(self->dev, names[i]) :
+						lu_retrieve(self->dev, names[i]);
+		if (self->stage == 3 && i < 2) {
+			EXPECT_EQ(-ENOENT, session[i]);
+			continue;
+		}
+		ASSERT_LE(0, session[i]);
+	}
+	if (self->stage == 1) {
+		fd = open("/dev/liveupdate_notes", O_RDWR | O_CLOEXEC);
+		ASSERT_LE(0, fd);
+		ASSERT_EQ(0, lu_fill(fd, 0, NOTE, 99));
+		ASSERT_EQ(0, lu_preserve(session[0], lu_memfd(UNREADABLE, LU_MIB, 1), 1));
+		ASSERT_EQ(0, lu_preserve(session[1], fd, 1));
+		ASSERT_EQ(0, lu_preserve(session[2], lu_memfd("whole", LU_MIB, 2), 1));
+		LU_KEXEC(2);
+	}
+	fd = lu_retrieve_fd(session[2], 1);
+	ASSERT_LE(0, fd);
+	EXPECT_EQ(0, lu_check(fd, 0, LU_MIB, 2));
+	ASSERT_EQ(0, lu_finish(session[2]));
+	if (self->stage == 3)
+		return;
+
+	ASSERT_EQ(0, lu_preserve(session[2], fd, 1));
+	ASSERT_EQ(1, poison_memory(is_description));
+	ASSERT_LE(1, poison_memory(is_note));
+	ASSERT_EQ(0, lu_load(3, NULL));
+	EXPECT_EQ(-EHWPOISON, lu_jump());
+	EXPECT_EQ(-EBADMSG, lu_retrieve_fd(session[0], 1));
+	EXPECT_EQ(1, lu_log_lines("what it described is lost", LOG_ERR));
+	EXPECT_EQ(-EIO, lu_retrieve_fd(session[1], 1));
+	EXPECT_EQ(1, lu_log_lines("vmalloc area of ", LOG_ERR));
+	EXPECT_EQ(0, lu_finish(session[0]));
+	EXPECT_EQ(0, lu_finish(session[1]));
+	LU_JUMP();
+}
