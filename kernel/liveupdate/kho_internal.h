@@ -245,6 +245,7 @@ bool kho_leaf_is_apart(struct kho_leaf *leaf, phys_addr_t root, u64 orders);
 /* kho_vmalloc.c */
 #if IS_ENABLED(CONFIG_KUNIT)
 bool kho_vmalloc_valid(const struct kho_vmalloc *desc);
+void *kho_vmap(struct page **pages, unsigned int nr);
 #endif
 
 /* kho_kexec.c */

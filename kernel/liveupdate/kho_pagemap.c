@@ -110,7 +110,8 @@ VISIBLE_IF_KUNIT struct page *kho_node_page(void)
 {
 	KUNIT_STATIC_STUB_REDIRECT(kho_node_page);
 
-	return alloc_page(GFP_KERNEL | __GFP_ZERO);
+	/* Who is killed for memory may wait for the lock that is held here. */
+	return alloc_page(GFP_KERNEL | __GFP_ZERO | __GFP_RETRY_MAYFAIL);
 }
 
 static u64 *kho_node_alloc(void)

@@ -206,6 +206,24 @@ void kho_unpreserve_run(unsigned long pfn, unsigned long nr,
 }
 EXPORT_SYMBOL_GPL(kho_unpreserve_run);
 
+/*
+ * A page that this kernel allocated and preserves may look like one that came
+ * from the previous kernel and that nobody has restored: metadata that names it
+ * must not make it somebody else's. Where the owner leaves page_private() free,
+ * it has a mark.
+ */
+#define KHO_OURS	0x4b484f6f757273UL
+
+static void kho_mark_ours(struct page *page, unsigned long nr, bool ours)
+{
+	for (; nr; nr--, page++) {
+		/* A compound page is told by its head and its tails. */
+		if (!PageCompound(page) &&
+		    page_private(page) == (ours ? 0 : KHO_OURS))
+			set_page_private(page, ours ? KHO_OURS : 0);
+	}
+}
+
 /**
  * kho_preserve_folio - preserve a folio
  * @folio: the folio; the caller keeps its reference
@@ -215,7 +233,11 @@ EXPORT_SYMBOL_GPL(kho_unpreserve_run);
  */
 int kho_preserve_folio(struct folio *folio)
 {
-	return kho_preserve_run(folio_pfn(folio), 1, folio_order(folio));
+	int err = kho_preserve_run(folio_pfn(folio), 1, folio_order(folio));
+
+	if (!err)
+		kho_mark_ours(folio_page(folio, 0), 1, true);
+	return err;
 }
 EXPORT_SYMBOL_GPL(kho_preserve_folio);
 
@@ -227,6 +249,7 @@ EXPORT_SYMBOL_GPL(kho_preserve_folio);
  */
 void kho_unpreserve_folio(struct folio *folio)
 {
+	kho_mark_ours(folio_page(folio, 0), 1, false);
 	kho_unpreserve_run(folio_pfn(folio), 1, folio_order(folio));
 }
 EXPORT_SYMBOL_GPL(kho_unpreserve_folio);
@@ -268,7 +291,9 @@ int kho_preserve_pages(struct page *page, unsigned long nr_pages)
 		if (!err)
 			pfn += 1UL << order;
 	}
-	if (err && pfn > start)
+	if (!err)
+		kho_mark_ours(page, nr_pages, true);
+	else if (pfn > start)
 		kho_unpreserve_pages(page, pfn - start);
 	return err;
 }
@@ -285,6 +310,7 @@ void kho_unpreserve_pages(struct page *page, unsigned long nr_pages)
 {
 	unsigned long pfn = page_to_pfn(page), end = pfn + nr_pages;
 
+	kho_mark_ours(page, nr_pages, false);
 	while (pfn < end) {
 		unsigned int order = kho_block_order(pfn, end - pfn);
 
@@ -507,6 +533,13 @@ static void kho_init_run(const struct kho_run *run, struct kho_managed *managed)
 		kho_count_managed(managed, pfn_to_page(pfn), size);
 }
 
+/* They are preserved, and have to stay so: memory for their bits is waited for. */
+static void kho_put_back(const struct kho_run *runs, unsigned int nr)
+{
+	while (kho_map_set_runs(&kho_map, runs, nr) == -ENOMEM)
+		cond_resched();
+}
+
 /* Folios that are out of the map already; they go back in if one is in use. */
 static bool kho_restore_taken(const struct kho_run *runs, unsigned int nr)
 {
@@ -517,8 +550,7 @@ static bool kho_restore_taken(const struct kho_run *runs, unsigned int nr)
 	for (i = 0; i < nr; i++) {
 		if (kho_run_untouched(&runs[i], &section))
 			continue;
-		/* It is preserved by this kernel, and has to stay so. */
-		kho_map_set_runs(&kho_map, runs, nr);
+		kho_put_back(runs, nr);
 		return false;
 	}
 	for (i = 0; i < nr; i++)
@@ -593,6 +625,42 @@ static int kho_preserved_order(unsigned long pfn, unsigned long nr)
 	return order;
 }
 
+/* Blocks of a run that are out of the map. A run has two of an order at most. */
+struct kho_taken {
+	unsigned int nr;
+	u8 order[2 * BITS_PER_LONG];
+};
+
+/* Stops at what is not there, or is no more: somebody else restores it, too. */
+static bool kho_take_pages(unsigned long pfn, unsigned long end,
+			   struct kho_taken *taken)
+{
+	int order;
+
+	while (pfn < end && taken->nr < ARRAY_SIZE(taken->order)) {
+		order = kho_preserved_order(pfn, end - pfn);
+		if (order < 0 || !kho_map_take(&kho_map, pfn, 1, order))
+			break;
+		taken->order[taken->nr++] = order;
+		pfn += 1UL << order;
+	}
+	return pfn >= end;
+}
+
+static void kho_put_back_pages(unsigned long pfn, const struct kho_taken *taken)
+{
+	unsigned int i;
+
+	for (i = 0; i < taken->nr; i++) {
+		struct kho_run run = {
+			.pfn = pfn, .nr = 1, .order = taken->order[i],
+		};
+
+		kho_put_back(&run, 1);
+		pfn += 1UL << run.order;
+	}
+}
+
 /**
  * kho_restore_pages - take pages back that kho_preserve_pages() preserved
  * @phys:     address of the first
@@ -607,25 +675,21 @@ static int kho_preserved_order(unsigned long pfn, unsigned long nr)
 struct page *kho_restore_pages(phys_addr_t phys, unsigned long nr_pages)
 {
 	unsigned long start = PHYS_PFN(phys), end = start + nr_pages;
-	unsigned long pfn;
-	int order;
+	struct kho_taken taken = {};
+	unsigned long pfn = start;
+	unsigned int i;
 
 	if (!kho_pages_up || !PAGE_ALIGNED(phys) || !start || end <= start)
 		return NULL;
-
-	for (pfn = start; pfn < end; pfn += 1UL << order) {
-		order = kho_preserved_order(pfn, end - pfn);
-		if (order < 0 ||
-		    !kho_pages_untouched(pfn_to_page(pfn), 1UL << order))
-			return NULL;
+	if (!kho_take_pages(start, end, &taken) ||
+	    !kho_pages_untouched(pfn_to_page(start), nr_pages)) {
+		kho_put_back_pages(start, &taken);
+		return NULL;
 	}
-	for (pfn = start; pfn < end; pfn += 1UL << order) {
-		order = kho_preserved_order(pfn, end - pfn);
-		if (WARN_ON_ONCE(order < 0 ||
-				 !kho_map_take(&kho_map, pfn, 1, order)))
-			return NULL;
-		/* A block lies in one zone, the run may not. */
-		kho_init_pages(pfn_to_page(pfn), 1UL << order);
+	/* A block lies in one zone, the run may not. */
+	for (i = 0; i < taken.nr; i++) {
+		kho_init_pages(pfn_to_page(pfn), 1UL << taken.order[i]);
+		pfn += 1UL << taken.order[i];
 	}
 	return pfn_to_page(start);
 }
@@ -700,7 +764,10 @@ void kho_restore_free(void *mem)
 	if (!mem)
 		return;
 	folio = kho_restore_folio(__pa(mem));
-	if (!WARN_ON_ONCE(!folio))
+	if (folio)
 		folio_put(folio);
+	else
+		pr_err("page frame %#lx was to be freed, and is not preserved\n",
+		       PHYS_PFN(__pa(mem)));
 }
 EXPORT_SYMBOL_GPL(kho_restore_free);

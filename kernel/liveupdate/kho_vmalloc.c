@@ -13,11 +13,15 @@
  *
  * The list has a checksum behind its end, where a reader that knows of none
  * does not look: an address that is wrong may well be one of a preserved page,
- * but of somebody else's.
+ * but of somebody else's. For there to be room, the last page of the list is
+ * never quite full; what would fill it makes another page, rather than leave
+ * that one without an address, which not every reader takes.
  */
 
 #define pr_fmt(fmt) "KHO: " fmt
 
+#include <kunit/static_stub.h>
+#include <kunit/visibility.h>
 #include <linux/crc32.h>
 #include <linux/export.h>
 #include <linux/io.h>
@@ -55,6 +59,9 @@ static unsigned int kho_chunk_nr(const struct kho_vmalloc_chunk *chunk)
 		nr++;
 	return nr;
 }
+
+/* What the last chunk can have, beside the zero that ends it and the checksum. */
+#define KHO_LAST_CHUNK_ENTRIES	(KHO_VMALLOC_CHUNK_ENTRIES - 2)
 
 /* Place of the checksum: behind the zero that ends the last chunk. */
 static u64 *kho_chunk_sum(struct kho_vmalloc_chunk *chunk)
@@ -104,29 +111,33 @@ static struct kho_vmalloc_chunk *kho_add_chunk(struct kho_vmalloc_chunk *last,
 	return chunk;
 }
 
+/* How many of @left addresses go into the next chunk. */
+static unsigned int kho_chunk_room(unsigned int left)
+{
+	if (left > KHO_VMALLOC_CHUNK_ENTRIES)
+		return KHO_VMALLOC_CHUNK_ENTRIES;
+	return min(left, KHO_LAST_CHUNK_ENTRIES);
+}
+
 static int kho_preserve_area(const struct vm_struct *vm, unsigned int order,
 			     struct kho_vmalloc_chunk **first)
 {
 	struct kho_vmalloc_chunk *chunk = NULL;
-	unsigned int i, used = KHO_VMALLOC_CHUNK_ENTRIES;
+	unsigned int i, used = 0, room = 0;
 	int err;
 
 	for (i = 0; i < vm->nr_pages; i += 1U << order) {
-		if (used == KHO_VMALLOC_CHUNK_ENTRIES) {
+		if (used == room) {
 			chunk = kho_add_chunk(chunk, first);
 			if (IS_ERR(chunk))
 				return PTR_ERR(chunk);
 			used = 0;
+			room = kho_chunk_room((vm->nr_pages - i) >> order);
 		}
 		err = kho_preserve_pages(vm->pages[i], 1UL << order);
 		if (err)
 			return err;
 		chunk->phys[used++] = page_to_phys(vm->pages[i]);
-	}
-	if (used > KHO_VMALLOC_CHUNK_ENTRIES - 2) {
-		chunk = kho_add_chunk(chunk, first);
-		if (IS_ERR(chunk))
-			return PTR_ERR(chunk);
 	}
 	*kho_chunk_sum(chunk) = kho_chunks_sum(*first);
 	return 0;
@@ -224,8 +235,9 @@ static long kho_vmalloc_follow(const struct kho_vmalloc *desc,
 		if (!used && (left || chunk->next))
 			return -EBADMSG;
 		for (i = 0; i < used; i++) {
-			if (!left || !kho_is_preserved(chunk->phys[i],
-						       desc->order))
+			if (!left || !PAGE_ALIGNED(chunk->phys[i]) ||
+			    !kho_is_preserved_run(PHYS_PFN(chunk->phys[i]), 1,
+						  desc->order))
 				return -EBADMSG;
 			left -= 1UL << desc->order;
 			if (blocks)
@@ -236,7 +248,7 @@ static long kho_vmalloc_follow(const struct kho_vmalloc *desc,
 			nr++;
 		}
 		/* Not every kernel leaves a checksum. */
-		if (!chunk->next && used <= KHO_VMALLOC_CHUNK_ENTRIES - 2)
+		if (!chunk->next && used <= KHO_LAST_CHUNK_ENTRIES)
 			sum = *kho_chunk_sum(chunk);
 	}
 	if (left || !nr ||
@@ -294,30 +306,59 @@ bool kho_vmalloc_valid(const struct kho_vmalloc *desc)
 }
 #endif
 
-/* Returns whether all pages are there; what is not leaves a NULL. */
+static void kho_list_pages(const struct kho_vmalloc *desc, struct page **pages)
+{
+	struct kho_vmalloc_chunk *chunk = phys_to_virt(desc->first);
+	unsigned int n = 0, used, i, j;
+
+	for (; chunk; chunk = kho_chunk_next(chunk)) {
+		used = kho_chunk_nr(chunk);
+		for (i = 0; i < used; i++)
+			for (j = 0; j < 1U << desc->order; j++)
+				pages[n++] = pfn_to_page(PHYS_PFN(chunk->phys[i]) + j);
+	}
+}
+
+/*
+ * Returns whether all pages are there, and can be read; what is not there leaves
+ * a NULL.
+ */
 static bool kho_restore_area(const struct kho_vmalloc *desc,
 			     struct page **pages)
 {
-	struct kho_vmalloc_chunk *chunk = phys_to_virt(desc->first);
-	unsigned int nr = 1U << desc->order, n = 0, used, i, j;
+	struct kho_vmalloc_chunk *chunk = phys_to_virt(desc->first), *next;
+	unsigned int nr = 1U << desc->order, n;
 	bool ok = true;
 
-	while (chunk) {
-		struct kho_vmalloc_chunk *next = kho_chunk_next(chunk);
-
-		used = kho_chunk_nr(chunk);
-		for (i = 0; i < used; i++) {
-			struct page *page;
-
-			page = kho_restore_pages(chunk->phys[i], nr);
-			ok &= !!page;
-			for (j = 0; j < nr; j++)
-				pages[n++] = page ? page + j : NULL;
+	for (n = 0; n < desc->total_pages; n += nr) {
+		if (!kho_restore_pages(page_to_phys(pages[n]), nr)) {
+			memset(&pages[n], 0, nr * sizeof(*pages));
+			ok = false;
+		} else if (kho_find_poison(page_to_pfn(pages[n]), nr) < nr) {
+			ok = false;
 		}
+	}
+	for (; chunk; chunk = next) {
+		next = kho_chunk_next(chunk);
 		kho_restore_free(chunk);
-		chunk = next;
 	}
 	return ok;
+}
+
+static void kho_free_area(struct page **pages, unsigned int nr)
+{
+	unsigned int i;
+
+	for (i = 0; i < nr; i++)
+		if (pages[i])
+			__free_page(pages[i]);
+}
+
+VISIBLE_IF_KUNIT void *kho_vmap(struct page **pages, unsigned int nr)
+{
+	KUNIT_STATIC_STUB_REDIRECT(kho_vmap, pages, nr);
+
+	return vmap(pages, nr, VM_MAP | VM_MAP_PUT_PAGES, PAGE_KERNEL);
 }
 
 /**
@@ -326,14 +367,15 @@ static bool kho_restore_area(const struct kho_vmalloc *desc,
  *
  * Context: may sleep; from core_initcall on.
  * Return: the area, at another address, freed with vfree(); %NULL without
- * memory for it (it stays preserved) or if the descriptor does not describe
- * preserved pages.
+ * memory for it (it stays preserved), if the descriptor does not describe
+ * preserved pages, or if one of the pages has a memory error: the area is freed
+ * then, but for that page. A line in the log tells.
  */
 void *kho_restore_vmalloc(const struct kho_vmalloc *preservation)
 {
-	unsigned int i, nr = preservation->total_pages;
+	unsigned int nr = preservation->total_pages;
 	struct page **pages;
-	void *addr = NULL;
+	void *addr;
 	int err;
 
 	err = kho_vmalloc_check(preservation);
@@ -346,14 +388,18 @@ void *kho_restore_vmalloc(const struct kho_vmalloc *preservation)
 	if (!pages)
 		return NULL;
 
-	if (kho_restore_area(preservation, pages))
-		addr = vmap(pages, nr, VM_MAP | VM_MAP_PUT_PAGES, PAGE_KERNEL);
-	if (addr)
+	/* Nothing can fail for lack of memory once the first page is taken. */
+	kho_list_pages(preservation, pages);
+	addr = kho_vmap(pages, nr);
+	if (addr && kho_restore_area(preservation, pages))
 		return addr;
 
-	for (i = 0; i < nr; i++)
-		if (pages[i])
-			__free_page(pages[i]);
+	if (addr) {
+		pr_err("vmalloc area of %u pages is lost, not all of them can be read\n",
+		       nr);
+		vunmap(addr);
+		kho_free_area(pages, nr);
+	}
 	kvfree(pages);
 	return NULL;
 }
