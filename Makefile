@@ -93,6 +93,8 @@ $(eval $(call flavour))
 .PHONY: test-full off
 test-full: kernel systemd
 	@$(H)/stock.sh
+	@$(MAKE) kernel-nodeferred
+	@cp $(B)/x86_64-nodeferred/bzImage-a $(B)/x86_64/share/bzImage-nodeferred
 	@$(MAKE) test FULL=1
 	@$(H)/deps.sh full
 	@$(MAKE) -C tools/liveupdate OUTPUT=$(abspath $(B))/fuzz/ \

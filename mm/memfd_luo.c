@@ -434,6 +434,8 @@ static int __init memfd_luo_init(void)
 	if (err && err != -EOPNOTSUPP)
 		pr_err("memfds cannot be preserved: registering \"%s\" failed with %d\n",
 		       MEMFD_LUO_FH_COMPATIBLE, err);
+	if (!err)
+		kho_require(MEMFD_LUO_FH_COMPATIBLE, false);
 	return err == -EOPNOTSUPP ? 0 : err;
 }
 late_initcall(memfd_luo_init);

@@ -249,6 +249,10 @@ void *kho_vmap(struct page **pages, unsigned int nr);
 #endif
 
 /* kho_kexec.c */
+#if IS_ENABLED(CONFIG_KUNIT)
+int kho_cmdline_switch(const char *cmdline, const char *name);
+const char *kho_cmdline_hides(const char *line, const char *ours);
+#endif
 int kho_check_init(void);
 bool kho_check_valid(const struct kho_check_ser *check);
 u32 kho_fdt_crc(const void *fdt);

@@ -18,8 +18,10 @@
 
 #define pr_fmt(fmt) "KHO: " fmt
 
+#include <kunit/visibility.h>
 #include <linux/atomic.h>
 #include <linux/crc32.h>
+#include <linux/ctype.h>
 #include <linux/init.h>
 #include <linux/io.h>
 #include <linux/ioport.h>
@@ -84,6 +86,11 @@ void kho_release(void)
 }
 EXPORT_SYMBOL_GPL(kho_release);
 
+static bool kho_has_state(void)
+{
+	return atomic_read(&kho_holders) || kho_carries_state();
+}
+
 static bool kho_is_for(const struct kimage *image)
 {
 	return kho_out_fdt && image->file_mode &&
@@ -132,14 +139,14 @@ const void *kho_scratch_array(size_t *size)
  *
  * Context: with the kexec lock.
  * Return: false if the image does not get the handover and its segments may
- * lie anywhere.
+ * lie anywhere: one for which there is no room, while there is no state.
  */
 bool kho_locate_mem_hole(struct kexec_buf *kbuf,
 			 int (*func)(struct resource *, void *), int *ret)
 {
 	unsigned int i;
 
-	if (!kho_is_for(kbuf->image))
+	if (!kbuf->image->kho_fdt)
 		return false;
 
 	*ret = 0;
@@ -151,10 +158,18 @@ bool kho_locate_mem_hole(struct kexec_buf *kbuf,
 
 		*ret = func(&res, kbuf);
 	}
-	if (!*ret)
+	if (*ret)
+		return true;
+	if (kho_has_state()) {
 		pr_err("no room for %lu KiB of the next image in scratch, boot with a larger kho_scratch=\n",
 		       kbuf->memsz >> 10);
-	return true;
+		return true;
+	}
+	/* Nothing is lost by an image that gets nothing. */
+	pr_warn("no room for %lu KiB of the next image in scratch: it is loaded elsewhere, and can take nothing over\n",
+		kbuf->memsz >> 10);
+	kbuf->image->kho_fdt = 0;
+	return false;
 }
 
 /**
@@ -179,28 +194,39 @@ static const char *kho_next_string(const char *s, const char *end)
 	return s < end ? s : NULL;
 }
 
-/* The next word of a command line in front of "--"; @len is set to its length. */
+/*
+ * The next word of a command line in front of "--"; @len is set to its length.
+ * As next_arg() has it: space in quotes does not end a word.
+ */
 static const char *kho_cmdline_word(const char *line, size_t *len)
 {
-	line += strspn(line, " ");
-	*len = strcspn(line, " ");
+	bool quoted = false;
+	size_t n;
+
+	line = skip_spaces(line);
+	for (n = 0; line[n] && (quoted || !isspace(line[n])); n++)
+		quoted ^= line[n] == '"';
+	*len = n;
 	/* What comes behind is for init. */
-	return !*len || (*len == 2 && !strncmp(line, "--", 2)) ? NULL : line;
+	return !n || (n == 2 && !strncmp(line, "--", 2)) ? NULL : line;
 }
 
 /* Value of a switch on a command line: 1, 0, or -1 if it is not there. */
-static int kho_cmdline_switch(const char *cmdline, const char *name)
+VISIBLE_IF_KUNIT int kho_cmdline_switch(const char *cmdline, const char *name)
 {
-	size_t len = strlen(name);
-	const char *arg = cmdline ?: "";
+	const char *word = cmdline ?: "", *arg;
+	size_t len = strlen(name), n;
 	int on = -1;
-	size_t n;
 	bool val;
 
-	for (; (arg = kho_cmdline_word(arg, &n)); arg += n)
-		if (!strncmp(arg, name, len) && arg[len] == '=' &&
-		    !kstrtobool(arg + len + 1, &val))
+	for (; (word = kho_cmdline_word(word, &n)); word += n) {
+		arg = word + (*word == '"');
+		if (strncmp(arg, name, len) || arg[len] != '=')
+			continue;
+		arg += len + 1;
+		if (!kstrtobool(arg + (*arg == '"'), &val))
 			on = val;
+	}
 	return on;
 }
 
@@ -214,22 +240,49 @@ static bool kho_cmdline_has(const char *line, const char *word, size_t len)
 	return false;
 }
 
-/*
- * The parameter with which a command line may hide memory that this kernel sees,
- * %NULL if there is none. What this kernel was told itself hides nothing more.
- */
-static const char *kho_cmdline_hides(const char *line)
+/* Length of the name if a word is a parameter that changes what memory there is. */
+static size_t kho_memory_param(const char *word, size_t len)
 {
 	static const char * const params[] = { "mem=", "memmap=" };
 	unsigned int i;
 	size_t n;
 
-	for (; (line = kho_cmdline_word(line, &n)); line += n)
-		for (i = 0; i < ARRAY_SIZE(params); i++)
-			if (n > strlen(params[i]) &&
-			    !strncmp(line, params[i], strlen(params[i])) &&
-			    !kho_cmdline_has(saved_command_line, line, n))
-				return params[i];
+	for (i = 0; i < ARRAY_SIZE(params); i++) {
+		n = strlen(params[i]);
+		if (len > n && !strncmp(word, params[i], n))
+			return n;
+	}
+	return 0;
+}
+
+/* Whether a memmap= makes memory that the firmware did not tell of. */
+static bool kho_adds_memory(const char *word, size_t len)
+{
+	static const char exact[] = "memmap=exactmap";
+
+	if (kho_memory_param(word, len) != strlen("memmap="))
+		return false;
+	return strnchr(word, len, '@') ||
+	       (len == strlen(exact) && !strncmp(word, exact, len));
+}
+
+/*
+ * The parameter by which a kernel with the command line @line may see less memory
+ * than this one, with @ours; %NULL if there is none. What this kernel was told
+ * itself hides nothing more.
+ */
+VISIBLE_IF_KUNIT const char *kho_cmdline_hides(const char *line,
+					       const char *ours)
+{
+	const char *word;
+	size_t n;
+
+	for (word = line; (word = kho_cmdline_word(word, &n)); word += n)
+		if (kho_memory_param(word, n) && !kho_cmdline_has(ours, word, n))
+			return *(word + 3) == '=' ? "mem=" : "memmap=";
+	for (word = ours; (word = kho_cmdline_word(word, &n)); word += n)
+		if (kho_adds_memory(word, n) && !kho_cmdline_has(line, word, n))
+			return "memmap=";
 	return NULL;
 }
 
@@ -288,13 +341,18 @@ void kho_judge_image(struct kimage *image, bool knows_kho, const char *list,
 		image->kho_lacks = kho_needs[i].what;
 		return;
 	}
-	image->kho_lacks = kho_cmdline_hides(image->cmdline_buf ?: "");
+	image->kho_lacks = kho_cmdline_hides(image->cmdline_buf ?: "",
+					     saved_command_line);
 	if (image->kho_lacks)
 		image->kho_verdict = KHO_IMAGE_MEMORY;
 }
 
 static bool kho_image_fits(const struct kimage *image)
 {
+	if (!image->kho_fdt && image->file_mode) {
+		pr_err("there is state to hand over, but scratch had no room for the image; boot with a larger kho_scratch=, or load a smaller one\n");
+		return false;
+	}
 	if (!image->kho_fdt) {
 		pr_err("there is state to hand over, but the image was loaded with kexec_load(2), which may place it anywhere; load it with kexec_file_load(2) (kexec -s -l)\n");
 		return false;
@@ -314,7 +372,7 @@ static bool kho_image_fits(const struct kimage *image)
 		       image->kho_lacks);
 		return false;
 	case KHO_IMAGE_MEMORY:
-		pr_err("there is state to hand over, but the image is told another %s than this kernel, which may hide some of it; load it with the same, or without\n",
+		pr_err("there is state to hand over, but the image is told another %s than this kernel, which may hide some of it; load it with the same\n",
 		       image->kho_lacks);
 		return false;
 	case KHO_IMAGE_UNKNOWN:
@@ -343,8 +401,7 @@ int kho_kexec_check(const struct kimage *image)
 		pr_err("the previous kernel's state is kept, but Kexec Handover did not start in this kernel and cannot hand it on; an ordinary reboot gives it up\n");
 		return -EOPNOTSUPP;
 	}
-	if (image->type != KEXEC_TYPE_DEFAULT ||
-	    (!atomic_read(&kho_holders) && !kho_carries_state()))
+	if (image->type != KEXEC_TYPE_DEFAULT || !kho_has_state())
 		return 0;
 	if (!kho_image_fits(image))
 		return -EOPNOTSUPP;

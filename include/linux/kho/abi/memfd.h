@@ -6,9 +6,11 @@
 #ifndef _LINUX_KHO_ABI_MEMFD_H
 #define _LINUX_KHO_ABI_MEMFD_H
 
-#include <linux/types.h>
-
 #define MEMFD_LUO_FH_COMPATIBLE		"memfd-extent-v1"
+
+#ifndef __ASSEMBLY__
+
+#include <linux/types.h>
 
 /* Longest name in bytes; no NUL is stored. */
 #define MEMFD_LUO_NAME_MAX		249
@@ -59,4 +61,5 @@ struct memfd_luo_ser {
 	((u64)(nr) | (u64)(order) << MEMFD_LUO_ORDER_SHIFT |		\
 	 (u64)(flags) << MEMFD_LUO_FLAGS_SHIFT)
 
+#endif /* __ASSEMBLY__ */
 #endif /* _LINUX_KHO_ABI_MEMFD_H */

@@ -6,6 +6,7 @@
  */
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/utsname.h>
 #include <syslog.h>
 
 #include <linux/kexec.h>
@@ -189,6 +190,39 @@ KEXEC(next_kernel_without_kho_and_nothing_to_lose)
 	EXPECT_EQ(-ENOENT, self->dev);
 }
 
+static int load_files(int kernel, int initrd, const char *line)
+{
+	return syscall(SYS_kexec_file_load, kernel, initrd, strlen(line) + 1, line, 0UL) ?
+	       -errno : 0;
+}
+
+/* Bytes of the largest area of scratch. */
+static uint64_t largest_area(void)
+{
+	FILE *f = fopen("/sys/kernel/debug/kho/out/scratch", "re");
+	uint64_t addr, size, largest = 0;
+
+	while (f && fscanf(f, "%ji %ji", (intmax_t *)&addr, (intmax_t *)&size) == 2)
+		largest = size > largest ? size : largest;
+	if (f)
+		fclose(f);
+	return largest;
+}
+
+static int copy_file(const char *from_path, const char *to_path)
+{
+	int from = open(from_path, O_RDONLY | O_CLOEXEC);
+	int to = open(to_path, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+	char buf[LU_PAGE * 16];
+	ssize_t n = -1;
+
+	while (from >= 0 && to >= 0 && (n = read(from, buf, sizeof(buf))) > 0)
+		if (write(to, buf, n) != n)
+			break;
+	close(from);
+	return n ? -EIO : to;
+}
+
 /* A copy of an image to change, and where in it its kernel_info is. */
 struct copy {
 	char *image;
@@ -220,10 +254,10 @@ static int copy_image(const char *from_path, const char *to_path, struct copy *c
 	return info + 1024 > copy->size || memcmp(copy->info, "LToP", 4) ? -EILSEQ : 0;
 }
 
-/* Replace a string of the list in kernel_info by one that is not longer. */
+/* Replace a string of the list in kernel_info, or the list's tag, by no longer one. */
 static int replace(struct copy *copy, const char *was, const char *is)
 {
-	char *at = memmem(copy->info, 1024, was, strlen(was) + 1);
+	char *at = memmem(copy->info, 1024, was, strlen(was));
 
 	if (!at || strlen(is) > strlen(was))
 		return -EINVAL;
@@ -293,6 +327,62 @@ KEXEC(next_kernel_of_another_format)
 	arrive(_metadata, self, 2);
 }
 
+/* One that reads all but the layout of the files that are kept. */
+KEXEC(next_kernel_without_memfds)
+{
+	static const char image[] = "/old-image";
+	struct copy copy;
+
+	if (self->stage == 1) {
+		ASSERT_EQ(0, copy_image(lu_next_image(), image, &copy));
+		ASSERT_EQ(0, replace(&copy, "memfd-extent-v1", "memfd-extent-v0"));
+		refused(_metadata, self, image, NULL,
+			"the image does not read 'memfd-extent-v1'; load");
+		unlink(image);
+		go_on(_metadata, self);
+	}
+	arrive(_metadata, self, 2);
+}
+
+/*
+ * An image that scratch has no room for. With nothing to lose it is loaded as ever,
+ * elsewhere; with something it is not, nor is the reboot into it.
+ */
+KEXEC(next_kernel_too_large)
+{
+	static const char image[] = "/host/initrd", large[] = "/large-initrd";
+	int kernel, initrd;
+	char line[2048];
+
+	if (self->stage == 2) {
+		ASSERT_LE(0, self->dev);
+		EXPECT_EQ(-ENOENT, lu_retrieve(self->dev, "kexec"));
+		EXPECT_EQ(0, preserve_one(self, 0));
+		return;
+	}
+	kernel = open(lu_next_image(), O_RDONLY | O_CLOEXEC);
+	initrd = copy_file(image, large);
+	ASSERT_LE(0, kernel);
+	ASSERT_LE(0, initrd);
+	/* The kernel passes over zeroes between archives, and behind them. */
+	ASSERT_EQ(0, ftruncate(initrd, lu_size(initrd) + largest_area()));
+	ASSERT_EQ(0, lu_cmdline(line, sizeof(line), 2, NULL));
+	ASSERT_EQ(0, preserve_one(self, 0));
+	EXPECT_EQ(-EADDRNOTAVAIL, load_files(kernel, initrd, line));
+	EXPECT_EQ(1, lu_log_lines("of the next image in scratch, boot with", LOG_ERR));
+	close(self->session);
+	ASSERT_EQ(0, load_files(kernel, initrd, line));
+	unlink(large);
+	close(initrd);
+	EXPECT_EQ(1, lu_log_lines("it is loaded elsewhere", LOG_WARNING));
+	self->session = -1;
+	ASSERT_EQ(0, preserve_one(self, 0));
+	EXPECT_EQ(-EOPNOTSUPP, lu_jump());
+	EXPECT_EQ(1, lu_log_lines("scratch had no room for the image", LOG_ERR));
+	close(self->session);
+	LU_JUMP();
+}
+
 /* Another build, whose list is another: what counts is that it reads the layouts. */
 KEXEC(next_kernel_of_another_build)
 {
@@ -312,6 +402,61 @@ KEXEC(next_kernel_of_another_build)
 	arrive(_metadata, self, 2);
 }
 
+/*
+ * An image that knows KHO and does not say what it reads, as other trees have it, is
+ * refused; who knows better can have it.
+ */
+KEXEC(next_kernel_that_does_not_say)
+{
+	static const char image[] = "/silent-image";
+	static const char allow[] = "/sys/module/liveupdate/parameters/allow_unknown_image";
+	struct copy copy;
+
+	if (self->stage == 1) {
+		ASSERT_EQ(0, copy_image(lu_next_image(), image, &copy));
+		ASSERT_EQ(0, replace(&copy, "LKHO", "????"));
+		refused(_metadata, self, image, NULL,
+			"set liveupdate.allow_unknown_image=1 if you know that it can");
+		ASSERT_EQ(0, lu_write_file(allow, "1"));
+		ASSERT_EQ(0, preserve_one(self, 1));
+		LU_JUMP();
+	}
+	arrive(_metadata, self, 2);
+}
+
+/*
+ * To a kernel that was built otherwise (lu.other= says which) and back: its memory
+ * management may have other page blocks, other orders, other nodes.
+ */
+KEXEC(there_and_back)
+{
+	char other[64], line[2048];
+	int i, fd[4], came = self->stage - 1;
+
+	ASSERT_TRUE(lu_param("lu.other", other, sizeof(other)));
+	ASSERT_LE(0, self->dev);
+	if (came) {
+		self->session = lu_retrieve(self->dev, "kexec");
+		ASSERT_LE(0, self->session);
+		for (i = 0; i < came; i++) {
+			fd[i] = lu_retrieve_fd(self->session, i);
+			ASSERT_LE(0, fd[i]);
+			EXPECT_EQ(0, lu_check(fd[i], 0, SIZE, i));
+		}
+		EXPECT_EQ(0, lu_finish(self->session));
+		close(self->session);
+		self->session = -1;
+	}
+	if (came == 2)
+		return;
+	ASSERT_EQ(0, preserve_one(self, came));
+	for (i = 0; i < came; i++)
+		ASSERT_EQ(0, lu_preserve(self->session, fd[i], i));
+	ASSERT_EQ(0, lu_cmdline(line, sizeof(line), self->stage + 1, NULL));
+	ASSERT_EQ(0, lu_load_image(came ? "/host/bzImage-a" : other, line));
+	LU_JUMP();
+}
+
 /* Debian's own kernel, as it is. */
 KEXEC(next_kernel_is_debians)
 {
@@ -324,17 +469,23 @@ KEXEC(next_kernel_is_debians)
 	arrive(_metadata, self, 2);
 }
 
-/* With nothing to lose it may as well be started. It boots, and is in the log. */
+/* With nothing to lose it may as well be started, and runs. */
 KEXEC(next_kernel_is_debians_and_nothing_to_lose)
 {
 	char line[2048];
+	struct utsname u;
 
-	ASSERT_EQ(1, self->stage);
-	ASSERT_EQ(0, preserve_one(self, 0));
-	close(self->session);
-	ASSERT_EQ(0, lu_cmdline(line, sizeof(line), 2, NULL));
-	ASSERT_EQ(0, lu_load_image("/host/bzImage-debian", line));
-	LU_JUMP();
+	if (self->stage == 1) {
+		ASSERT_EQ(0, preserve_one(self, 0));
+		close(self->session);
+		ASSERT_EQ(0, lu_cmdline(line, sizeof(line), 2, NULL));
+		ASSERT_EQ(0, lu_load_image("/host/bzImage-debian", line));
+		LU_JUMP();
+	}
+	EXPECT_EQ(-ENOENT, self->dev);
+	ASSERT_EQ(0, uname(&u));
+	EXPECT_NE(NULL, strstr(u.release, "cloud-amd64"))
+		TH_LOG("%s", u.release);
 }
 
 /*
