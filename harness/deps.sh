@@ -35,6 +35,7 @@ needed()
 		/usr/include/event2/event.h	libevent-dev
 		/bin/busybox			busybox-static
 		/sbin/kexec			kexec-tools
+		/usr/bin/dtc			device-tree-compiler
 		/usr/bin/qemu-system-x86_64	qemu-system-x86
 		/usr/share/ovmf/OVMF.fd		ovmf
 	END

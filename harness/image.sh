@@ -1,8 +1,8 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# Build the guest's initramfs, $OUT/share/initrd: busybox, kexec, the selftests, the
-# tools, the libraries of all of them, modules if there are any. $OUT/share is what
+# Build the guest's initramfs, $OUT/share/initrd: busybox, kexec, dtc, the selftests,
+# the tools, the libraries of all of them, modules if there are any. $OUT/share is what
 # the guest sees as /host, with both kernels beside it.
 #
 # The guest of `make bench` has the probe only: at each kexec, both kernels compute a
@@ -96,6 +96,7 @@ fill_root()
 		[[ $applet == busybox ]] || ln -s busybox "$ROOT/bin/$applet"
 	done
 	add_program /sbin/kexec /sbin/kexec
+	add_program /usr/bin/dtc /usr/bin/dtc
 	add_built "$PROGRAMS/selftests" /tests
 	add_scripts
 	add_readme

@@ -4,6 +4,7 @@
  * scratch areas, how many pages are preserved.
  */
 #include <endian.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 
 #include "lu_harness.h"
@@ -64,6 +65,21 @@ static bool has(const char *buf, size_t len, const char *what)
 	return memmem(buf, len, what, strlen(what) + 1);
 }
 
+/* The program that people will use for it reads it, too. */
+static void check_with_dtc(struct __test_metadata *_metadata, const char *path,
+			   const char *compatible)
+{
+	char * const dtc[] = { "dtc", "-q", "-I", "dtb", "-O", "dts", "-o", "/tmp/dts",
+			       (char *)path, NULL };
+	char text[FDT_MAX + 1] = {};
+
+	ASSERT_EQ(0, lu_run(dtc))
+		TH_LOG("dtc %s", path);
+	ASSERT_LT(0, read_all("/tmp/dts", text, sizeof(text) - 1));
+	EXPECT_NE(NULL, strstr(text, compatible))
+		TH_LOG("%s: %s", path, text);
+}
+
 /* A blob is an FDT that is in order, says @compatible and has @name in it. */
 static void check_fdt(struct __test_metadata *_metadata, const char *path,
 		      const char *compatible, const char *name)
@@ -89,21 +105,48 @@ static void check_fdt(struct __test_metadata *_metadata, const char *path,
 
 	ASSERT_EQ(0, stat(path, &st));
 	EXPECT_EQ(0400, st.st_mode & 07777);
+	check_with_dtc(_metadata, path, compatible);
 }
 
-/* Preserved blocks of order 0, or a negative errno. */
+/* Preserved blocks of an order, or a negative errno. */
+static long blocks(unsigned int wanted)
+{
+	FILE *f = fopen(KHO "out/pages", "re");
+	unsigned int order;
+	long nr, found = 0;
+
+	if (!f)
+		return -errno;
+	while (fscanf(f, "%u %ld", &order, &nr) == 2)
+		if (order == wanted)
+			found = nr;
+	fclose(f);
+	return found;
+}
+
 static long single_pages(void)
 {
-	char buf[4096] = {};
-	unsigned int order;
-	long nr = 0;
-	ssize_t len = read_all(KHO "out/pages", buf, sizeof(buf) - 1);
+	return blocks(0);
+}
 
-	if (len < 0)
-		return len;
-	if (sscanf(buf, "%u %ld", &order, &nr) != 2 || order)
-		return 0;
-	return nr;
+/* A memfd of two folios of 2 MiB, and the order that these have. */
+#define HUGE_ORDER	9
+#define HUGE_SIZE	(2 * LU_PAGE << HUGE_ORDER)
+
+static int huge_memfd(void)
+{
+	int fd = memfd_create("huge", MFD_CLOEXEC);
+	char *map;
+
+	if (fd < 0 || ftruncate(fd, HUGE_SIZE) ||
+	    lu_write_file("/sys/kernel/mm/transparent_hugepage/shmem_enabled", "advise"))
+		return -errno;
+	map = mmap(NULL, HUGE_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	if (map == MAP_FAILED || madvise(map, HUGE_SIZE, MADV_HUGEPAGE))
+		return -errno;
+	lu_fill_mem(map, 0, HUGE_SIZE, 2);
+	munmap(map, HUGE_SIZE);
+	return fd;
 }
 
 static void check_scratch(struct __test_metadata *_metadata)
@@ -139,7 +182,7 @@ static void check_out(struct __test_metadata *_metadata)
 
 TEST_F_TIMEOUT(inspect, before_and_after, LU_TIMEOUT)
 {
-	int session, fd;
+	int session, fd, huge;
 	long before;
 
 	check_out(_metadata);
@@ -155,6 +198,11 @@ TEST_F_TIMEOUT(inspect, before_and_after, LU_TIMEOUT)
 		/* The file, and what describes it. */
 		EXPECT_LE(before + (long)PAGES, single_pages());
 		EXPECT_GT(before + (long)PAGES + 16, single_pages());
+		before = blocks(HUGE_ORDER);
+		huge = huge_memfd();
+		ASSERT_LE(0, huge);
+		ASSERT_EQ(0, lu_preserve(session, huge, 2));
+		EXPECT_EQ(before + 2, blocks(HUGE_ORDER));
 		LU_KEXEC(2);
 	}
 
@@ -168,6 +216,11 @@ TEST_F_TIMEOUT(inspect, before_and_after, LU_TIMEOUT)
 	fd = lu_retrieve_fd(session, 1);
 	ASSERT_LE(0, fd);
 	ASSERT_EQ(0, lu_check(fd, 0, LU_MIB, 1));
+	EXPECT_EQ(2, blocks(HUGE_ORDER));
+	huge = lu_retrieve_fd(session, 2);
+	ASSERT_LE(0, huge);
+	EXPECT_EQ(0, blocks(HUGE_ORDER));
+	EXPECT_EQ(0, lu_check(huge, 0, HUGE_SIZE, 2));
 	ASSERT_EQ(0, lu_finish(session));
 	close(session);
 	EXPECT_GE(before - (long)PAGES, single_pages());
