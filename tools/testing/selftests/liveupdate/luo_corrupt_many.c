@@ -40,6 +40,7 @@ struct damage {
 	const char *line;	/* for debugfs, without the offset */
 	unsigned int from, to;	/* offsets to choose from */
 	enum loss loss;
+	unsigned int stride;	/* where there are more like these */
 };
 
 /* Sessions and files are written in the order of making. */
@@ -51,43 +52,59 @@ struct damage {
 
 /*
  * After a loss of more than a file comes damage that makes the next kernel give
- * everything up, and so start from scratch: see next_damage().
+ * everything up, and so start from scratch: see next_damage(). The first twelve,
+ * which are run every day, are one of each sort.
  */
 static const struct damage damages[] = {
 	{ "description of a memfd", "chain " SMALL_AT, 0, 88, SMALL_FILE },
 	{ "extents", "chain " PIECES_AT "40 > ", 16, 4096, PIECES_FILE },
-	{ "head of extents", "chain " PIECES_AT "40 > ", 0, 16, PIECES_FILE },
-	{ "last extents", "chain " PIECES_AT "40 > 0 > ", 0, 200, PIECES_FILE },
-	{ "order and flags, checksum right", "entry " PIECES_AT "40 > ", 28, 32, PIECES_FILE },
-	{ "page frame, checksum right", "entry " PIECES_AT "40 > ", 35, 40, PIECES_FILE },
-	{ "description of a vmalloc area", "chain " NOTE_AT, 0, 16, NOTE_FILE },
+	{ "page frame, checksum right", "entry " PIECES_AT "40 > ", 35, 40, PIECES_FILE, 24 },
 	{ "list of a vmalloc area", "chain " NOTE_AT "0 > ", 0, 88, NOTE_FILE },
-	{ "address of a file, checksum right", "entry " FILES, 64, 72, SMALL_FILE },
 	{ "list of files", "chain " FILES, 0, 208, SESSION },
 	{ "page map", "map 0 ", 0, 4096, STATE_GIVEN_UP },
-	{ "number of files, checksum right", "entry " SESSIONS, 88, 96, SESSION },
-	{ "checksums", "check ", 0, 32, STATE_GIVEN_UP },
-	{ "address of the files, checksum right", "entry " SESSIONS, 80, 88, SESSION },
-	{ "page map", "map 1 ", 0, 4096, STATE_GIVEN_UP },
 	{ "root", "root ", 0, 400, STATE },
-	{ "page map", "map 3 ", 0, 4096, STATE_GIVEN_UP },
+	{ "checksums", "check ", 0, 32, STATE_GIVEN_UP },
 	{ "list of sessions", "chain " SESSIONS, 0, 176, STATE },
-	{ "page map", "map 5 ", 0, 4096, STATE_GIVEN_UP },
+	{ "page map", "map 1 ", 0, 4096, STATE_GIVEN_UP },
 	{ "FDT", "blob luo-fdt ", 116, 300, ANYTHING },
+	{ "page map", "map 3 ", 0, 4096, STATE_GIVEN_UP },
+	{ "address of a file, checksum right", "entry " FILES, 64, 72, SMALL_FILE },
+	{ "order and flags, checksum right", "entry " PIECES_AT "40 > ", 28, 32, PIECES_FILE, 24 },
+	{ "head of extents", "chain " PIECES_AT "40 > ", 0, 16, PIECES_FILE },
+	{ "last extents", "chain " PIECES_AT "40 > 0 > ", 16, 200, PIECES_FILE },
+	{ "description of a vmalloc area", "chain " NOTE_AT, 0, 16, NOTE_FILE },
+	{ "number of files, checksum right", "entry " SESSIONS, 88, 96, SESSION },
+	{ "page map", "map 5 ", 0, 4096, STATE_GIVEN_UP },
+	{ "address of the files, checksum right", "entry " SESSIONS, 80, 88, SESSION },
 	{ "page map", "map 4 ", 0, 4096, STATE_GIVEN_UP },
+	{ "description of a memfd in pieces", "chain " PIECES_AT, 0, 72, PIECES_FILE },
+	{ "head of the last extents", "chain " PIECES_AT "40 > 0 > ", 0, 16, PIECES_FILE },
+	{ "head of the FDT", "blob luo-fdt ", 0, 40, ANYTHING },
+	{ "page map", "map 2 ", 0, 4096, STATE_GIVEN_UP },
 };
 
 #define NR_DAMAGES	((int)ARRAY_SIZE(damages))
 
-/* Repeats the same for a number of a boot. */
-static unsigned int random_below(unsigned int n, int stage)
+/* Repeats the same for a number of a kind. */
+static unsigned int random_below(unsigned int n, int kind)
 {
-	uint64_t x = (SEED + stage) * 0x9e3779b97f4a7c15ULL;
+	uint64_t x = (SEED + kind) * 0x9e3779b97f4a7c15ULL;
 
 	x ^= x >> 31;
 	x *= 0x94d049bb133111ebULL;
 	x ^= x >> 29;
 	return x % n;
+}
+
+/* A byte of a kind of damage: another one every time that its turn comes. */
+static unsigned int pick_offset(int kind, int stage)
+{
+	const struct damage *damage = &damages[kind];
+	unsigned int n = (stage - 1) / NR_DAMAGES, range = damage->to - damage->from;
+
+	/* The step is a prime. */
+	return damage->from + (random_below(range, kind) + n * 1009) % range +
+	       n / range * damage->stride;
 }
 
 FIXTURE(corrupt)
@@ -257,8 +274,10 @@ static void check_damage(struct __test_metadata *_metadata, FIXTURE_DATA(corrupt
 	if (loss != NOTHING)
 		EXPECT_LE(1, complaints());
 	/* The state was not there in the first kernel, either. */
-	if (loss == STATE_GIVEN_UP)
+	if (loss == STATE_GIVEN_UP) {
+		EXPECT_EQ(1, lu_log_lines("state is lost", LOG_ERR));
 		EXPECT_TRUE(lu_await_free_kib(lu_param_u64("lu.free_kib") - LARGE / 2 / LU_KIB));
+	}
 }
 
 /* What it takes to start from scratch. */
@@ -284,8 +303,7 @@ static void do_damage(struct __test_metadata *_metadata, FIXTURE_DATA(corrupt) *
 	int i = next_damage(self);
 	const struct damage *damage = &damages[i];
 
-	snprintf(line, sizeof(line), "%s%u", damage->line,
-		 damage->from + random_below(damage->to - damage->from, self->stage));
+	snprintf(line, sizeof(line), "%s%u", damage->line, pick_offset(i, self->stage));
 	printf("# %d: %s: %s\n", self->stage, damage->what, line);
 	ASSERT_EQ(0, lu_write_file(CORRUPT, line));
 	snprintf(more, sizeof(more), "lu.damage=%d lu.free_kib=%ju", i,
