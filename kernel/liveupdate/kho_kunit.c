@@ -12,11 +12,11 @@
 #include <linux/mm.h>
 #include <linux/sizes.h>
 #include <linux/slab.h>
-#include <linux/vmalloc.h>
 
 #include "kho_internal.h"
+#include "kho_kunit.h"
 
-static int kho_test_init(struct kunit *test)
+int kho_test_init(struct kunit *test)
 {
 	if (!kho_is_enabled())
 		kunit_skip(test, "the handover is off, boot with kho=on");
@@ -24,7 +24,7 @@ static int kho_test_init(struct kunit *test)
 }
 
 /* Blocks in the map that is handed over: nobody else changes it by now. */
-static unsigned long kho_test_blocks(struct kunit *test)
+unsigned long kho_test_blocks(struct kunit *test)
 {
 	unsigned long *counts, blocks = 0;
 	unsigned int order;
@@ -44,7 +44,7 @@ static void kho_test_free_page(void *page)
 }
 
 /* A page that is not preserved. */
-static phys_addr_t kho_test_other_page(struct kunit *test)
+phys_addr_t kho_test_other_page(struct kunit *test)
 {
 	unsigned long page = get_zeroed_page(GFP_KERNEL);
 
@@ -53,6 +53,40 @@ static phys_addr_t kho_test_other_page(struct kunit *test)
 			kunit_add_action_or_reset(test, kho_test_free_page,
 						  (void *)page));
 	return virt_to_phys((void *)page);
+}
+
+/* Allocations that succeed before the first one fails. */
+static unsigned long kho_test_allowed;
+
+static struct page *kho_test_node_page(void)
+{
+	if (!kho_test_allowed)
+		return NULL;
+	kho_test_allowed--;
+	return alloc_page(GFP_KERNEL | __GFP_ZERO);
+}
+
+static struct folio *kho_test_zeroed_folio(unsigned int order)
+{
+	if (!kho_test_allowed)
+		return NULL;
+	kho_test_allowed--;
+	return folio_alloc(GFP_KERNEL | __GFP_ZERO, order);
+}
+
+/* From here on only some allocations of the handover's succeed. */
+void kho_test_allow(struct kunit *test, unsigned long nr)
+{
+	kho_test_allowed = nr;
+	kunit_activate_static_stub(test, kho_node_page, kho_test_node_page);
+	kunit_activate_static_stub(test, kho_zeroed_folio,
+				   kho_test_zeroed_folio);
+}
+
+void kho_test_allow_all(struct kunit *test)
+{
+	kunit_deactivate_static_stub(test, kho_node_page);
+	kunit_deactivate_static_stub(test, kho_zeroed_folio);
 }
 
 #define KHO_TEST_ORDER	5
@@ -146,6 +180,130 @@ static void kho_pages_test_alloc(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, before, kho_test_blocks(test));
 }
 
+/* Every allocation fails once: nothing is preserved then. */
+static void kho_pages_test_no_memory(struct kunit *test)
+{
+	unsigned long before = kho_test_blocks(test), n, i;
+	struct page *page = alloc_pages(GFP_KERNEL, KHO_TEST_ORDER);
+	int err;
+
+	KUNIT_ASSERT_NOT_NULL(test, page);
+	split_page(page, KHO_TEST_ORDER);
+
+	for (n = 0, err = -ENOMEM; err; n++) {
+		kho_test_allow(test, n);
+		/* Blocks of every order, in a bitmap each. */
+		err = kho_preserve_pages(page + 1, KHO_TEST_PAGES - 1);
+		kho_test_allow_all(test);
+		if (!err)
+			break;
+		KUNIT_ASSERT_EQ(test, -ENOMEM, err);
+		KUNIT_ASSERT_EQ(test, before, kho_test_blocks(test));
+	}
+	KUNIT_EXPECT_LT(test, 0, n);
+	kho_unpreserve_pages(page + 1, KHO_TEST_PAGES - 1);
+	KUNIT_EXPECT_EQ(test, before, kho_test_blocks(test));
+
+	kho_test_allow(test, 0);
+	KUNIT_EXPECT_EQ(test, -ENOMEM,
+			PTR_ERR_OR_ZERO(kho_alloc_preserve(PAGE_SIZE)));
+	kho_test_allow_all(test);
+	for (i = 0; i < KHO_TEST_PAGES; i++)
+		__free_page(page + i);
+}
+
+/* How often memory for a node is refused, and then no more. */
+static struct page *kho_test_late_node_page(void)
+{
+	if (kho_test_allowed) {
+		kho_test_allowed--;
+		return NULL;
+	}
+	return alloc_page(GFP_KERNEL | __GFP_ZERO);
+}
+
+/*
+ * What is in use cannot be restored and stays preserved, also when the last bit of
+ * a bitmap has to come back and there is no memory for that.
+ */
+static void kho_pages_test_restore_used(struct kunit *test)
+{
+	struct folio *folio = folio_alloc(GFP_KERNEL, 7);
+	struct kho_run run = { .nr = 1, .order = 7 };
+	unsigned long before = kho_test_blocks(test);
+
+	KUNIT_ASSERT_NOT_NULL(test, folio);
+	run.pfn = folio_pfn(folio);
+	KUNIT_ASSERT_EQ(test, 0, kho_preserve_folio(folio));
+	kunit_activate_static_stub(test, kho_node_page, kho_test_late_node_page);
+	kho_test_allowed = 3;
+	KUNIT_EXPECT_NULL(test, kho_restore_folio(PFN_PHYS(run.pfn)));
+	KUNIT_EXPECT_EQ(test, 0, kho_test_allowed);
+	KUNIT_EXPECT_TRUE(test, kho_is_preserved_run(run.pfn, 1, 7));
+	kho_test_allowed = 3;
+	KUNIT_EXPECT_FALSE(test, kho_restore_runs(&run, 1));
+	KUNIT_EXPECT_EQ(test, 0, kho_test_allowed);
+	KUNIT_EXPECT_TRUE(test, kho_is_preserved_run(run.pfn, 1, 7));
+	kunit_deactivate_static_stub(test, kho_node_page);
+
+	kho_unpreserve_folio(folio);
+	KUNIT_EXPECT_EQ(test, before, kho_test_blocks(test));
+	folio_put(folio);
+}
+
+/*
+ * A page of this kernel, of which nothing tells that somebody has it, is not given
+ * to who names it in the place of one from the previous kernel.
+ */
+static void kho_pages_test_restore_ours(struct kunit *test)
+{
+	unsigned long before = kho_test_blocks(test), pfn;
+	struct page *page = alloc_pages(GFP_KERNEL, 1);
+	void *mem = kho_alloc_preserve(PAGE_SIZE);
+	struct kho_run run = { .nr = 1 };
+
+	KUNIT_ASSERT_NOT_NULL(test, page);
+	KUNIT_ASSERT_FALSE(test, IS_ERR(mem));
+	split_page(page, 1);
+	KUNIT_ASSERT_EQ(test, 0, kho_preserve_pages(page, 2));
+	pfn = page_to_pfn(page);
+	run.pfn = PHYS_PFN(virt_to_phys(mem));
+
+	KUNIT_EXPECT_NULL(test, kho_restore_folio(virt_to_phys(mem)));
+	KUNIT_EXPECT_FALSE(test, kho_restore_runs(&run, 1));
+	KUNIT_EXPECT_NULL(test, kho_restore_pages(PFN_PHYS(pfn), 2));
+	KUNIT_EXPECT_NULL(test, kho_restore_pages(PFN_PHYS(pfn), 3));
+	KUNIT_EXPECT_NULL(test, kho_restore_pages(PFN_PHYS(pfn), 1));
+	KUNIT_EXPECT_TRUE(test, kho_is_preserved(virt_to_phys(mem), 0));
+	KUNIT_EXPECT_TRUE(test, kho_is_preserved(PFN_PHYS(pfn), 1));
+
+	kho_unpreserve_free(mem);
+	kho_unpreserve_pages(page, 2);
+	KUNIT_EXPECT_EQ(test, page_private(page), 0);
+	KUNIT_EXPECT_EQ(test, before, kho_test_blocks(test));
+	__free_page(page);
+	__free_page(page + 1);
+}
+
+static bool kho_test_ram_gap(unsigned long pfn, struct kho_gap *gap)
+{
+	return false;
+}
+
+/* The next kernel would not find memory that was added: it is not preserved. */
+static void kho_pages_test_added(struct kunit *test)
+{
+	unsigned long before = kho_test_blocks(test);
+	struct folio *folio = folio_alloc(GFP_KERNEL, 0);
+
+	KUNIT_ASSERT_NOT_NULL(test, folio);
+	kunit_activate_static_stub(test, kho_ram_gap, kho_test_ram_gap);
+	KUNIT_EXPECT_EQ(test, -EINVAL, kho_preserve_folio(folio));
+	kunit_deactivate_static_stub(test, kho_ram_gap);
+	KUNIT_EXPECT_EQ(test, before, kho_test_blocks(test));
+	folio_put(folio);
+}
+
 static void kho_pages_test_scratch_overlap(struct kunit *test)
 {
 	struct kho_gap gap;
@@ -237,6 +395,9 @@ static void kho_pages_test_debug(struct kunit *test)
 #endif
 
 static unsigned long kho_test_poison;
+/* Pages that were looked at, and parts of memory. */
+static unsigned long kho_test_looked;
+static unsigned long kho_test_spans;
 
 static bool kho_test_has_poison(void)
 {
@@ -245,18 +406,34 @@ static bool kho_test_has_poison(void)
 
 static bool kho_test_is_poison(unsigned long pfn)
 {
+	kho_test_looked++;
 	return pfn == kho_test_poison;
+}
+
+static bool kho_test_span_has_poison(unsigned long pfn, unsigned long nr)
+{
+	kho_test_spans++;
+	return pfn <= kho_test_poison && kho_test_poison < pfn + nr;
+}
+
+static bool kho_test_span_is_clean(unsigned long pfn, unsigned long nr)
+{
+	return false;
 }
 
 /* A page gets a memory error before it is preserved, or after. */
 static void kho_pages_test_poison(struct kunit *test)
 {
 	struct folio *folio = folio_alloc(GFP_KERNEL, 3);
+	phys_addr_t phys;
 
 	KUNIT_ASSERT_NOT_NULL(test, folio);
+	phys = PFN_PHYS(folio_pfn(folio));
 	kho_test_poison = folio_pfn(folio) + 5;
 	kunit_activate_static_stub(test, kho_has_poison, kho_test_has_poison);
 	kunit_activate_static_stub(test, kho_is_poison, kho_test_is_poison);
+	kunit_activate_static_stub(test, kho_span_has_poison,
+				   kho_test_span_has_poison);
 
 	KUNIT_EXPECT_TRUE(test, kho_pages_intact());
 	KUNIT_EXPECT_EQ(test, -EHWPOISON, kho_preserve_folio(folio));
@@ -267,11 +444,63 @@ static void kho_pages_test_poison(struct kunit *test)
 	kunit_deactivate_static_stub(test, kho_has_poison);
 	KUNIT_EXPECT_EQ(test, 0, kho_preserve_folio(folio));
 	KUNIT_EXPECT_TRUE(test, kho_pages_intact());
+	KUNIT_EXPECT_TRUE(test, kho_is_preserved(phys, 3));
 	kunit_activate_static_stub(test, kho_has_poison, kho_test_has_poison);
 	KUNIT_EXPECT_FALSE(test, kho_pages_intact());
 
+	/* As metadata it is not to be read; it is this kernel's, and stays. */
+	KUNIT_EXPECT_FALSE(test, kho_is_preserved(phys, 3));
+	KUNIT_EXPECT_TRUE(test, kho_is_preserved_run(folio_pfn(folio), 1, 3));
+
 	kho_unpreserve_folio(folio);
 	KUNIT_EXPECT_TRUE(test, kho_pages_intact());
+	folio_put(folio);
+
+	/* Nor is the map, or scratch. */
+	kho_test_poison = PHYS_PFN(kho_map_root(&kho_map));
+	KUNIT_EXPECT_FALSE(test, kho_pages_intact());
+	kho_test_poison = PHYS_PFN(kho_scratch[0].addr + kho_scratch[0].size) - 1;
+	KUNIT_EXPECT_FALSE(test, kho_pages_intact());
+}
+
+/* Of all that is preserved, only what is near an error is looked at. */
+static void kho_pages_test_poison_near(struct kunit *test)
+{
+	struct folio *folio = folio_alloc(GFP_KERNEL, 3);
+	unsigned long all;
+
+	KUNIT_ASSERT_NOT_NULL(test, folio);
+	KUNIT_ASSERT_EQ(test, 0, kho_preserve_folio(folio));
+	all = kho_test_blocks(test);
+	kunit_activate_static_stub(test, kho_has_poison, kho_test_has_poison);
+	kunit_activate_static_stub(test, kho_is_poison, kho_test_is_poison);
+
+	kunit_activate_static_stub(test, kho_span_has_poison,
+				   kho_test_span_is_clean);
+	kho_test_poison = folio_pfn(folio);
+	kho_test_looked = 0;
+	KUNIT_EXPECT_TRUE(test, kho_pages_intact());
+	KUNIT_EXPECT_EQ(test, kho_test_looked, 0);
+
+	/* Near it are no more than all, and memory has some parts. */
+	kunit_activate_static_stub(test, kho_span_has_poison,
+				   kho_test_span_has_poison);
+	kho_test_spans = 0;
+	KUNIT_EXPECT_FALSE(test, kho_pages_intact());
+	KUNIT_EXPECT_GT(test, kho_test_looked, 0);
+	KUNIT_EXPECT_GT(test, kho_test_spans, 0);
+	KUNIT_EXPECT_LE(test, kho_test_spans, all);
+	kunit_deactivate_static_stub(test, kho_span_has_poison);
+
+	/* Nothing is wrong with memory, so nothing is counted anywhere. */
+	if (IS_ENABLED(CONFIG_MEMORY_FAILURE) &&
+	    IS_ENABLED(CONFIG_MEMORY_HOTPLUG)) {
+		kho_test_looked = 0;
+		KUNIT_EXPECT_TRUE(test, kho_pages_intact());
+		KUNIT_EXPECT_EQ(test, kho_test_looked, 0);
+	}
+
+	kho_unpreserve_folio(folio);
 	folio_put(folio);
 }
 
@@ -279,8 +508,13 @@ static struct kunit_case kho_pages_cases[] = {
 	KUNIT_CASE(kho_pages_test_split),
 	KUNIT_CASE(kho_pages_test_errors),
 	KUNIT_CASE(kho_pages_test_alloc),
+	KUNIT_CASE(kho_pages_test_no_memory),
+	KUNIT_CASE(kho_pages_test_restore_used),
+	KUNIT_CASE(kho_pages_test_restore_ours),
+	KUNIT_CASE(kho_pages_test_added),
 	KUNIT_CASE(kho_pages_test_scratch_overlap),
 	KUNIT_CASE(kho_pages_test_poison),
+	KUNIT_CASE(kho_pages_test_poison_near),
 #ifdef CONFIG_KEXEC_HANDOVER_DEBUG
 	KUNIT_CASE(kho_pages_test_debug),
 #endif
@@ -291,506 +525,6 @@ static struct kunit_suite kho_pages_suite = {
 	.name = "kho_pages",
 	.init = kho_test_init,
 	.test_cases = kho_pages_cases,
-};
-
-/* Two chunks, the second one not full. */
-#define KHO_TEST_VM_PAGES	(KHO_VMALLOC_CHUNK_ENTRIES + 3)
-
-struct kho_test_area {
-	unsigned long before;
-	void *mem;
-	struct kho_vmalloc desc;
-	struct kho_vmalloc_chunk *chunk;
-	struct kho_vmalloc_chunk *last;
-	u64 *sum;
-};
-
-static void kho_test_preserve_area(struct kunit *test, struct kho_test_area *a)
-{
-	a->before = kho_test_blocks(test);
-	a->mem = vmalloc(KHO_TEST_VM_PAGES * PAGE_SIZE);
-	KUNIT_ASSERT_NOT_NULL(test, a->mem);
-	KUNIT_ASSERT_EQ(test, 0, kho_preserve_vmalloc(a->mem, &a->desc));
-	KUNIT_ASSERT_TRUE(test, kho_vmalloc_valid(&a->desc));
-	a->chunk = phys_to_virt(a->desc.first);
-	a->last = phys_to_virt(a->chunk->next);
-	a->sum = &a->last->phys[4];
-}
-
-/* The damage was undone. */
-static void kho_test_unpreserve_area(struct kunit *test,
-				     struct kho_test_area *a)
-{
-	KUNIT_ASSERT_TRUE(test, kho_vmalloc_valid(&a->desc));
-	kho_unpreserve_vmalloc(&a->desc);
-	KUNIT_EXPECT_EQ(test, a->desc.first, 0);
-	KUNIT_EXPECT_EQ(test, a->before, kho_test_blocks(test));
-	vfree(a->mem);
-}
-
-static void kho_vmalloc_test_describes(struct kunit *test)
-{
-	struct kho_test_area a;
-	unsigned int i;
-
-	kho_test_preserve_area(test, &a);
-	KUNIT_EXPECT_EQ(test, a.desc.total_pages, KHO_TEST_VM_PAGES);
-	KUNIT_EXPECT_EQ(test, a.desc.order, 0);
-	KUNIT_EXPECT_EQ(test, a.desc.flags, KHO_VMALLOC_ALLOC);
-	KUNIT_EXPECT_TRUE(test, kho_is_preserved(a.desc.first, 0));
-	for (i = 0; i < KHO_VMALLOC_CHUNK_ENTRIES; i++)
-		KUNIT_EXPECT_EQ(test, a.chunk->phys[i],
-				PFN_PHYS(vmalloc_to_pfn(a.mem + i * PAGE_SIZE)));
-	KUNIT_EXPECT_EQ(test, a.last->phys[3], 0);
-	KUNIT_EXPECT_EQ(test, a.last->next, 0);
-	KUNIT_EXPECT_EQ(test, *a.sum >> 32, KHO_VMALLOC_SUM >> 32);
-	kho_test_unpreserve_area(test, &a);
-}
-
-static void kho_vmalloc_test_sizes(struct kunit *test)
-{
-	static const unsigned int sizes[] = {
-		1, 2, KHO_VMALLOC_CHUNK_ENTRIES - 1, KHO_VMALLOC_CHUNK_ENTRIES,
-		KHO_VMALLOC_CHUNK_ENTRIES + 1, 2 * KHO_VMALLOC_CHUNK_ENTRIES,
-	};
-	unsigned long before = kho_test_blocks(test);
-	struct kho_vmalloc desc;
-	unsigned int i;
-	void *mem;
-
-	for (i = 0; i < ARRAY_SIZE(sizes); i++) {
-		mem = vmalloc(sizes[i] * PAGE_SIZE);
-		KUNIT_ASSERT_NOT_NULL(test, mem);
-		KUNIT_EXPECT_EQ(test, 0, kho_preserve_vmalloc(mem, &desc));
-		KUNIT_EXPECT_EQ(test, desc.total_pages, sizes[i]);
-		KUNIT_EXPECT_TRUE(test, kho_vmalloc_valid(&desc));
-		kho_unpreserve_vmalloc(&desc);
-		vfree(mem);
-	}
-	KUNIT_EXPECT_EQ(test, before, kho_test_blocks(test));
-}
-
-static void kho_vmalloc_test_huge(struct kunit *test)
-{
-	unsigned long before = kho_test_blocks(test);
-	void *mem = vmalloc_huge(SZ_4M, GFP_KERNEL);
-	struct kho_vmalloc desc;
-
-	KUNIT_ASSERT_NOT_NULL(test, mem);
-	KUNIT_EXPECT_EQ(test, 0, kho_preserve_vmalloc(mem, &desc));
-	KUNIT_EXPECT_TRUE(test, desc.flags & KHO_VMALLOC_HUGE_VMAP);
-	KUNIT_EXPECT_TRUE(test, kho_vmalloc_valid(&desc));
-	kho_unpreserve_vmalloc(&desc);
-	KUNIT_EXPECT_EQ(test, before, kho_test_blocks(test));
-	vfree(mem);
-}
-
-static void kho_vmalloc_test_not_vmalloc(struct kunit *test)
-{
-	void *mem = kunit_kmalloc(test, PAGE_SIZE, GFP_KERNEL);
-	struct kho_vmalloc desc;
-
-	KUNIT_ASSERT_NOT_NULL(test, mem);
-	KUNIT_EXPECT_EQ(test, -EINVAL, kho_preserve_vmalloc(mem, &desc));
-	KUNIT_EXPECT_EQ(test, -EINVAL, kho_preserve_vmalloc(NULL, &desc));
-}
-
-/* A field of the descriptor is wrong. */
-#define kho_expect_bad_desc(test, desc, field, bad) do {		\
-	struct kho_vmalloc __desc = *(desc);				\
-									\
-	__desc.field = (bad);						\
-	KUNIT_EXPECT_FALSE(test, kho_vmalloc_valid(&__desc));		\
-} while (0)
-
-static void kho_vmalloc_test_bad_descriptor(struct kunit *test)
-{
-	phys_addr_t other = kho_test_other_page(test);
-	struct kho_test_area a;
-
-	kho_test_preserve_area(test, &a);
-	kho_expect_bad_desc(test, &a.desc, total_pages, 0);
-	kho_expect_bad_desc(test, &a.desc, total_pages, KHO_TEST_VM_PAGES - 1);
-	kho_expect_bad_desc(test, &a.desc, total_pages, KHO_TEST_VM_PAGES + 1);
-	kho_expect_bad_desc(test, &a.desc, total_pages, 1);
-	kho_expect_bad_desc(test, &a.desc, total_pages, U32_MAX);
-	kho_expect_bad_desc(test, &a.desc, order, 1);
-	kho_expect_bad_desc(test, &a.desc, order, MAX_PAGE_ORDER + 1);
-	kho_expect_bad_desc(test, &a.desc, order, U16_MAX);
-	kho_expect_bad_desc(test, &a.desc, flags, 4);
-	kho_expect_bad_desc(test, &a.desc, flags, U16_MAX);
-	kho_expect_bad_desc(test, &a.desc, first, 0);
-	kho_expect_bad_desc(test, &a.desc, first, other);
-	kho_expect_bad_desc(test, &a.desc, first, a.desc.first + 8);
-	kho_expect_bad_desc(test, &a.desc, first, a.chunk->next);
-	kho_expect_bad_desc(test, &a.desc, first, 1ULL << 63);
-	kho_test_unpreserve_area(test, &a);
-}
-
-/* A word of a chunk is wrong. */
-static void kho_expect_bad_word(struct kunit *test,
-				const struct kho_vmalloc *desc, u64 *word,
-				u64 bad)
-{
-	u64 good = *word;
-
-	*word = bad;
-	KUNIT_EXPECT_FALSE_MSG(test, kho_vmalloc_valid(desc),
-			       "%#llx in place of %#llx", bad, good);
-	*word = good;
-}
-
-/* Without a checksum, as other kernels leave a list. */
-static void kho_vmalloc_test_bad_chunk(struct kunit *test)
-{
-	phys_addr_t other = kho_test_other_page(test);
-	struct kho_test_area a;
-	u64 sum;
-
-	kho_test_preserve_area(test, &a);
-	sum = *a.sum;
-	*a.sum = 0;
-	KUNIT_ASSERT_TRUE(test, kho_vmalloc_valid(&a.desc));
-
-	/* Circles, and pages that are no chunks. */
-	kho_expect_bad_word(test, &a.desc, &a.chunk->next, a.desc.first);
-	kho_expect_bad_word(test, &a.desc, &a.last->next, a.desc.first);
-	kho_expect_bad_word(test, &a.desc, &a.last->next, a.chunk->next);
-	kho_expect_bad_word(test, &a.desc, &a.chunk->next, 0);
-	kho_expect_bad_word(test, &a.desc, &a.chunk->next, other);
-	kho_expect_bad_word(test, &a.desc, &a.chunk->next, a.chunk->next + 1);
-	kho_expect_bad_word(test, &a.desc, &a.chunk->next, 1ULL << 62);
-	kho_expect_bad_word(test, &a.desc, &a.last->next, other);
-
-	kho_expect_bad_word(test, &a.desc, &a.chunk->phys[0], 0);
-	kho_expect_bad_word(test, &a.desc, &a.chunk->phys[0], other);
-	kho_expect_bad_word(test, &a.desc, &a.chunk->phys[100], 0);
-	kho_expect_bad_word(test, &a.desc, &a.chunk->phys[100],
-			    a.chunk->phys[100] + 1);
-	kho_expect_bad_word(test, &a.desc, &a.last->phys[2], 0);
-	kho_expect_bad_word(test, &a.desc, &a.last->phys[2], ~0ULL);
-	kho_expect_bad_word(test, &a.desc, &a.last->phys[3],
-			    a.last->phys[2]);
-
-	/* Pages that are named twice. */
-	kho_expect_bad_word(test, &a.desc, &a.last->phys[2],
-			    a.last->phys[1]);
-	kho_expect_bad_word(test, &a.desc, &a.last->phys[2],
-			    a.chunk->phys[7]);
-	kho_expect_bad_word(test, &a.desc, &a.last->phys[2], a.desc.first);
-	kho_expect_bad_word(test, &a.desc, &a.chunk->phys[0], a.chunk->next);
-
-	*a.sum = sum;
-	kho_test_unpreserve_area(test, &a);
-}
-
-/* Any byte of the list is wrong, up to that of the checksum itself. */
-static void kho_vmalloc_test_sum(struct kunit *test)
-{
-	struct kho_test_area a;
-	u8 *byte;
-
-	kho_test_preserve_area(test, &a);
-	for (byte = (u8 *)a.last; byte < (u8 *)(a.sum + 1); byte++) {
-		*byte ^= 0xff;
-		KUNIT_EXPECT_FALSE_MSG(test, kho_vmalloc_valid(&a.desc),
-				       "byte %tu", byte - (u8 *)a.last);
-		*byte ^= 0xff;
-	}
-	kho_expect_bad_word(test, &a.desc, &a.chunk->phys[1],
-			    a.chunk->phys[2]);
-	/* Right addresses at the wrong places. */
-	swap(a.chunk->phys[1], a.chunk->phys[2]);
-	KUNIT_EXPECT_FALSE(test, kho_vmalloc_valid(&a.desc));
-	swap(a.chunk->phys[1], a.chunk->phys[2]);
-	kho_test_unpreserve_area(test, &a);
-}
-
-static struct kunit_case kho_vmalloc_cases[] = {
-	KUNIT_CASE(kho_vmalloc_test_describes),
-	KUNIT_CASE(kho_vmalloc_test_sizes),
-	KUNIT_CASE(kho_vmalloc_test_huge),
-	KUNIT_CASE(kho_vmalloc_test_not_vmalloc),
-	KUNIT_CASE(kho_vmalloc_test_bad_descriptor),
-	KUNIT_CASE(kho_vmalloc_test_bad_chunk),
-	KUNIT_CASE(kho_vmalloc_test_sum),
-	{}
-};
-
-static struct kunit_suite kho_vmalloc_suite = {
-	.name = "kho_vmalloc",
-	.init = kho_test_init,
-	.test_cases = kho_vmalloc_cases,
-};
-
-struct kho_test_entry {
-	u64 nr;
-	u64 twice;
-} __packed;
-
-#define KHO_TEST_PER_PAGE						\
-	((PAGE_SIZE - sizeof(struct kho_chain_page)) / sizeof(struct kho_test_entry))
-
-static void kho_test_fill(struct kunit *test, struct kho_chain *chain,
-			  unsigned long nr)
-{
-	unsigned long i;
-
-	for (i = 0; i < nr; i++) {
-		struct kho_test_entry entry = { i, 2 * i };
-
-		KUNIT_ASSERT_EQ(test, 0, kho_chain_append(chain, &entry));
-	}
-}
-
-/* Read a chain to its end: the number of entries, or what went wrong. */
-static long kho_test_read(struct kunit *test, u64 first)
-{
-	struct kho_chain_reader reader;
-	const struct kho_test_entry *entry;
-	unsigned int pages = 0;
-	u32 nr, i;
-	long n = 0;
-
-	kho_chain_open(&reader, first, sizeof(*entry));
-	while ((entry = kho_chain_read(&reader, &nr))) {
-		if (IS_ERR(entry))
-			return PTR_ERR(entry);
-		KUNIT_ASSERT_LT(test, pages++, 100);
-		for (i = 0; i < nr; i++, n++) {
-			KUNIT_ASSERT_EQ(test, entry[i].nr, n);
-			KUNIT_ASSERT_EQ(test, entry[i].twice, 2 * n);
-		}
-	}
-	return n;
-}
-
-static void kho_chain_test_append(struct kunit *test)
-{
-	static const unsigned long sizes[] = {
-		0, 1, KHO_TEST_PER_PAGE - 1, KHO_TEST_PER_PAGE,
-		KHO_TEST_PER_PAGE + 1, 10 * KHO_TEST_PER_PAGE + 7,
-	};
-	unsigned long before = kho_test_blocks(test);
-	struct kho_chain chain;
-	unsigned int i;
-	u64 first;
-
-	for (i = 0; i < ARRAY_SIZE(sizes); i++) {
-		kho_chain_init(&chain, sizeof(struct kho_test_entry));
-		kho_test_fill(test, &chain, sizes[i]);
-		KUNIT_EXPECT_EQ(test, chain.nr_pages,
-				DIV_ROUND_UP(sizes[i], KHO_TEST_PER_PAGE));
-		first = kho_chain_seal(&chain);
-		KUNIT_EXPECT_EQ(test, !first, !sizes[i]);
-		KUNIT_EXPECT_EQ(test, kho_test_read(test, first), sizes[i]);
-		KUNIT_EXPECT_EQ(test, before + chain.nr_pages,
-				kho_test_blocks(test));
-		kho_chain_destroy(&chain);
-		KUNIT_EXPECT_EQ(test, before, kho_test_blocks(test));
-	}
-}
-
-/* Many at a time, which begin and end anywhere in a page. */
-static void kho_chain_test_append_many(struct kunit *test)
-{
-	const unsigned long all = 3 * KHO_TEST_PER_PAGE, step = 97;
-	unsigned long before = kho_test_blocks(test);
-	struct kho_test_entry *entries;
-	struct kho_chain chain;
-	unsigned long i;
-
-	entries = kunit_kcalloc(test, all, sizeof(*entries), GFP_KERNEL);
-	KUNIT_ASSERT_NOT_NULL(test, entries);
-	for (i = 0; i < all; i++)
-		entries[i] = (struct kho_test_entry) { i, 2 * i };
-
-	kho_chain_init(&chain, sizeof(*entries));
-	KUNIT_EXPECT_EQ(test, 0, kho_chain_append_many(&chain, entries, 0));
-	KUNIT_EXPECT_EQ(test, chain.nr_pages, 0);
-	for (i = 0; i < all; i += step)
-		KUNIT_ASSERT_EQ(test, 0,
-				kho_chain_append_many(&chain, entries + i,
-						      min(step, all - i)));
-	KUNIT_EXPECT_EQ(test, chain.nr_pages, 3);
-	KUNIT_EXPECT_EQ(test, kho_test_read(test, kho_chain_seal(&chain)), all);
-	kho_chain_destroy(&chain);
-
-	KUNIT_EXPECT_EQ(test, 0, kho_chain_append_many(&chain, entries, all));
-	KUNIT_EXPECT_EQ(test, chain.nr_pages, 3);
-	KUNIT_EXPECT_EQ(test, kho_test_read(test, kho_chain_seal(&chain)), all);
-	kho_chain_destroy(&chain);
-	KUNIT_EXPECT_EQ(test, before, kho_test_blocks(test));
-}
-
-/* Sealed again and again while it grows. */
-static void kho_chain_test_seal(struct kunit *test)
-{
-	struct kho_chain chain;
-	unsigned long i;
-
-	kho_chain_init(&chain, sizeof(struct kho_test_entry));
-	for (i = 0; i < 2 * KHO_TEST_PER_PAGE + 2; i++) {
-		struct kho_test_entry entry = { i, 2 * i };
-
-		KUNIT_ASSERT_EQ(test, 0, kho_chain_append(&chain, &entry));
-		if (i % 50 == 0 || i % KHO_TEST_PER_PAGE <= 1)
-			KUNIT_EXPECT_EQ(test, i + 1,
-					kho_test_read(test,
-						      kho_chain_seal(&chain)));
-	}
-	kho_chain_destroy(&chain);
-}
-
-/* Room is made first, and nothing is allocated when it is used. */
-static void kho_chain_test_resize(struct kunit *test)
-{
-	unsigned long before = kho_test_blocks(test), pages;
-	unsigned long nr = 3 * KHO_TEST_PER_PAGE + 5;
-	unsigned int round;
-	struct kho_chain chain;
-
-	kho_chain_init(&chain, sizeof(struct kho_test_entry));
-	for (round = 0; round < 3; round++) {
-		KUNIT_ASSERT_EQ(test, 0, kho_chain_resize(&chain, nr));
-		pages = chain.nr_pages;
-		KUNIT_EXPECT_EQ(test, pages, DIV_ROUND_UP(nr, KHO_TEST_PER_PAGE));
-		kho_chain_rewind(&chain);
-		kho_test_fill(test, &chain, nr);
-		KUNIT_EXPECT_EQ(test, pages, chain.nr_pages);
-		KUNIT_EXPECT_EQ(test, nr,
-				kho_test_read(test, kho_chain_seal(&chain)));
-		KUNIT_EXPECT_EQ(test, before + pages, kho_test_blocks(test));
-		nr -= KHO_TEST_PER_PAGE;
-	}
-	KUNIT_EXPECT_EQ(test, 0, kho_chain_resize(&chain, 0));
-	KUNIT_EXPECT_EQ(test, before, kho_test_blocks(test));
-	KUNIT_EXPECT_EQ(test, kho_chain_seal(&chain), 0);
-}
-
-static void kho_chain_test_reserve(struct kunit *test)
-{
-	unsigned long before = kho_test_blocks(test);
-	unsigned long nr = 2 * KHO_TEST_PER_PAGE;
-	struct kho_chain chain;
-
-	kho_chain_init(&chain, sizeof(struct kho_test_entry));
-	KUNIT_ASSERT_EQ(test, 0, kho_chain_reserve(&chain, nr));
-	KUNIT_EXPECT_EQ(test, chain.nr_pages, 2);
-	kho_chain_trim(&chain);
-	KUNIT_EXPECT_EQ(test, chain.nr_pages, 0);
-
-	kho_test_fill(test, &chain, 3);
-	KUNIT_ASSERT_EQ(test, 0, kho_chain_reserve(&chain, nr));
-	KUNIT_EXPECT_EQ(test, chain.nr_pages, 3);
-	kho_chain_trim(&chain);
-	KUNIT_EXPECT_EQ(test, chain.nr_pages, 1);
-	KUNIT_EXPECT_EQ(test, kho_test_read(test, kho_chain_seal(&chain)), 3);
-	kho_chain_destroy(&chain);
-	KUNIT_EXPECT_EQ(test, before, kho_test_blocks(test));
-}
-
-static void kho_chain_test_damaged_page(struct kunit *test)
-{
-	struct kho_chain_page *page;
-	struct kho_chain chain;
-	u64 first;
-	u32 count;
-
-	kho_chain_init(&chain, sizeof(struct kho_test_entry));
-	kho_test_fill(test, &chain, KHO_TEST_PER_PAGE + 4);
-	first = kho_chain_seal(&chain);
-
-	/* A full page has a count that fits, and checksums. */
-	page = chain.head;
-	page->crc32c ^= 1;
-	KUNIT_EXPECT_EQ(test, -EBADMSG, kho_test_read(test, first));
-	page->crc32c ^= 1;
-	page->entries[17] ^= 0x80;
-	KUNIT_EXPECT_EQ(test, -EBADMSG, kho_test_read(test, first));
-	page->entries[17] ^= 0x80;
-	count = page->count;
-	page->count = 0;
-	KUNIT_EXPECT_EQ(test, -EBADMSG, kho_test_read(test, first));
-	page->count = count - 1;
-	KUNIT_EXPECT_EQ(test, -EBADMSG, kho_test_read(test, first));
-	page->count = count + 1;
-	KUNIT_EXPECT_EQ(test, -EBADMSG, kho_test_read(test, first));
-	page->count = U32_MAX;
-	KUNIT_EXPECT_EQ(test, -EBADMSG, kho_test_read(test, first));
-	page->count = count;
-
-	/* Counts that are damaged and summed. */
-	count = chain.tail->count;
-	chain.tail->count = 0;
-	KUNIT_EXPECT_EQ(test, -EBADMSG,
-			kho_test_read(test, kho_chain_seal(&chain)));
-	chain.tail->count = count;
-
-	KUNIT_EXPECT_EQ(test, KHO_TEST_PER_PAGE + 4,
-			kho_test_read(test, kho_chain_seal(&chain)));
-	kho_chain_destroy(&chain);
-}
-
-/* The last page points somewhere, and its checksum is right. */
-static void kho_expect_bad_link(struct kunit *test, struct kho_chain *chain,
-				u64 next)
-{
-	struct kho_chain_reader reader;
-	const void *entries;
-	unsigned int pages = 0;
-	u64 first;
-	u32 nr;
-
-	chain->tail->next = next;
-	first = kho_chain_seal(chain);
-	kho_chain_open(&reader, first, sizeof(struct kho_test_entry));
-	do {
-		entries = kho_chain_read(&reader, &nr);
-	} while (!IS_ERR_OR_NULL(entries) && ++pages < 100);
-	KUNIT_EXPECT_EQ_MSG(test, -EBADMSG, PTR_ERR_OR_ZERO(entries),
-			    "%u pages read, next %#llx", pages, next);
-	chain->tail->next = 0;
-}
-
-static void kho_chain_test_bad_links(struct kunit *test)
-{
-	phys_addr_t other = kho_test_other_page(test);
-	struct kho_chain chain;
-	u64 first;
-
-	kho_chain_init(&chain, sizeof(struct kho_test_entry));
-	kho_test_fill(test, &chain, 6 * KHO_TEST_PER_PAGE + 1);
-	first = kho_chain_seal(&chain);
-
-	kho_expect_bad_link(test, &chain, first);
-	kho_expect_bad_link(test, &chain, chain.head->next);
-	kho_expect_bad_link(test, &chain, virt_to_phys(chain.tail));
-	kho_expect_bad_link(test, &chain, other);
-	kho_expect_bad_link(test, &chain, first + 16);
-	kho_expect_bad_link(test, &chain, ~0ULL << PAGE_SHIFT);
-	kho_expect_bad_link(test, &chain, 1);
-	kho_chain_destroy(&chain);
-
-	KUNIT_EXPECT_EQ(test, -EBADMSG, kho_test_read(test, other));
-	KUNIT_EXPECT_EQ(test, 0, kho_test_read(test, 0));
-}
-
-static struct kunit_case kho_chain_cases[] = {
-	KUNIT_CASE(kho_chain_test_append),
-	KUNIT_CASE(kho_chain_test_append_many),
-	KUNIT_CASE(kho_chain_test_seal),
-	KUNIT_CASE(kho_chain_test_resize),
-	KUNIT_CASE(kho_chain_test_reserve),
-	KUNIT_CASE(kho_chain_test_damaged_page),
-	KUNIT_CASE(kho_chain_test_bad_links),
-	{}
-};
-
-static struct kunit_suite kho_chain_suite = {
-	.name = "kho_chain",
-	.init = kho_test_init,
-	.test_cases = kho_chain_cases,
 };
 
 static void __init kho_expect_sizes(struct kunit *test, const char *text,
@@ -855,6 +589,71 @@ static void __init kho_scratch_test_bad(struct kunit *test)
 	}
 }
 
+static void kho_image_test_switch(struct kunit *test)
+{
+	static const struct {
+		const char *line;
+		int on;
+	} lines[] = {
+		{ "", -1 }, { "kho", -1 }, { "kho=", -1 }, { "kho=maybe", -1 },
+		{ "kho=on", 1 }, { "kho=off", 0 }, { "kho=1", 1 },
+		{ "a kho=on b", 1 }, { "kho=on kho=off", 0 },
+		{ "kho=on\tkho=off", 0 }, { "kho=off\n kho=on", 1 },
+		{ "\"kho=on\"", 1 }, { "kho=\"off\"", 0 },
+		{ "x=\"a kho=on b\"", -1 }, { "x=\"a\" kho=on", 1 },
+		{ "xkho=on", -1 }, { "khox=on", -1 },
+		{ "kho=on -- kho=off", 1 }, { "-- kho=on", -1 },
+	};
+	unsigned int i;
+
+	for (i = 0; i < ARRAY_SIZE(lines); i++)
+		KUNIT_EXPECT_EQ_MSG(test, lines[i].on,
+				    kho_cmdline_switch(lines[i].line, "kho"),
+				    "'%s'", lines[i].line);
+	KUNIT_EXPECT_EQ(test, -1, kho_cmdline_switch(NULL, "kho"));
+}
+
+static void kho_image_test_hides(struct kunit *test)
+{
+	static const struct {
+		const char *line;
+		const char *ours;
+		const char *hides;
+	} lines[] = {
+		{ "", "" }, { "mem= x=\"a mem=1M\"", "" }, { "-- mem=1M", "" },
+		{ "a\tmem=1M", "", "mem=" }, { "a\tmem=1M", "mem=1M b" },
+		{ "mem=1M", "mem=2M", "mem=" }, { "", "mem=2M" },
+		{ "memmap=1M$3M b", "memmap=1M", "memmap=" },
+		{ "memmap=1M$3M b", "memmap=1M$3M" }, { "", "memmap=1M$3M" },
+		{ "", "memmap=1M@3M", "memmap=" },
+		{ "memmap=1M@3M", "memmap=1M@3M" },
+		{ "", "memmap=exactmap", "memmap=" },
+		{ "memmap=exactmap", "memmap=exactmap" },
+		{ "", "memmap=exactmapped" },
+	};
+	unsigned int i;
+
+	for (i = 0; i < ARRAY_SIZE(lines); i++) {
+		const char *hides = kho_cmdline_hides(lines[i].line,
+						      lines[i].ours);
+
+		KUNIT_EXPECT_STREQ_MSG(test, hides ?: "", lines[i].hides ?: "",
+				       "'%s' after '%s'", lines[i].line,
+				       lines[i].ours);
+	}
+}
+
+static struct kunit_case kho_image_cases[] = {
+	KUNIT_CASE(kho_image_test_switch),
+	KUNIT_CASE(kho_image_test_hides),
+	{}
+};
+
+static struct kunit_suite kho_image_suite = {
+	.name = "kho_image",
+	.test_cases = kho_image_cases,
+};
+
 static struct kunit_case __refdata kho_scratch_cases[] = {
 	KUNIT_CASE(kho_scratch_test_sizes),
 	KUNIT_CASE(kho_scratch_test_percent),
@@ -867,5 +666,5 @@ static struct kunit_suite kho_scratch_suite = {
 	.test_cases = kho_scratch_cases,
 };
 
-kunit_test_suites(&kho_pages_suite, &kho_vmalloc_suite, &kho_chain_suite);
+kunit_test_suites(&kho_pages_suite, &kho_image_suite);
 kunit_test_init_section_suites(&kho_scratch_suite);

@@ -407,6 +407,47 @@ static void kho_map_test_no_memory(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, -ENOMEM, kho_map_init(&t->map));
 }
 
+/* The same with several runs, some of which are in the map when one fails. */
+static void kho_map_test_runs_no_memory(struct kunit *test)
+{
+	static const struct kho_run runs[] = {
+		{ .pfn = 0x1000, .nr = 3, .order = 0 },
+		{ .pfn = KHO_TEST_LEAF - 2, .nr = 5, .order = 0 },
+		{ .pfn = 0x200000, .nr = 3, .order = 9 },
+		{ .pfn = 0x1004, .nr = 1, .order = 0 },
+		{ .pfn = KHO_TEST_TABLE, .nr = 1, .order = 0 },
+	};
+	const unsigned int nr = ARRAY_SIZE(runs);
+	struct kho_map_test *t = test->priv;
+	struct kho_map_sum before, after;
+	unsigned long n;
+	int err;
+
+	KUNIT_ASSERT_EQ(test, 0, kho_map_set(&t->map, 0x1010, 1, 0));
+	kho_map_sum(&t->map, &before);
+	for (n = 0;; n++) {
+		t->allowed = n;
+		err = kho_map_set_runs(&t->map, runs, nr);
+		if (!err)
+			break;
+		KUNIT_ASSERT_EQ(test, err, -ENOMEM);
+		kho_map_sum(&t->map, &after);
+		KUNIT_EXPECT_EQ(test, before.crc, after.crc);
+		kho_expect_nodes(test, before.nodes);
+	}
+	/* Bitmaps of order 0 in two places, one of order 9, and tables to them. */
+	KUNIT_EXPECT_LE(test, 4, n);
+
+	/* Nothing is allocated to take them, nor to put them back. */
+	t->allowed = 0;
+	KUNIT_EXPECT_TRUE(test, kho_map_clear(&t->map, KHO_TEST_TABLE, 1, 0));
+	KUNIT_EXPECT_FALSE(test, kho_map_take_runs(&t->map, runs, nr));
+	KUNIT_EXPECT_TRUE(test, kho_map_take_runs(&t->map, runs, nr - 1));
+	KUNIT_EXPECT_TRUE(test, kho_map_clear(&t->map, 0x1010, 1, 0));
+	t->allowed = ULONG_MAX;
+	kho_expect_nodes(test, 1);
+}
+
 static int kho_test_forget(struct kho_map_walk *walk, phys_addr_t phys)
 {
 	set_page_private(pfn_to_page(PHYS_PFN(phys)), 0);
@@ -644,6 +685,7 @@ static struct kunit_case kho_map_cases[] = {
 	KUNIT_CASE(kho_map_test_take),
 	KUNIT_CASE(kho_map_test_runs),
 	KUNIT_CASE(kho_map_test_no_memory),
+	KUNIT_CASE(kho_map_test_runs_no_memory),
 	KUNIT_CASE(kho_map_test_uncounted),
 	KUNIT_CASE(kho_map_test_walk),
 	KUNIT_CASE(kho_map_test_random),

@@ -695,6 +695,13 @@ struct page *kho_restore_pages(phys_addr_t phys, unsigned long nr_pages)
 }
 EXPORT_SYMBOL_GPL(kho_restore_pages);
 
+VISIBLE_IF_KUNIT struct folio *kho_zeroed_folio(unsigned int order)
+{
+	KUNIT_STATIC_STUB_REDIRECT(kho_zeroed_folio, order);
+
+	return folio_alloc(GFP_KERNEL_ACCOUNT | __GFP_ZERO, order);
+}
+
 /**
  * kho_alloc_preserve - allocate zeroed memory that is preserved
  * @size: bytes, at least 1; rounded up to a power-of-two number of pages
@@ -720,7 +727,7 @@ void *kho_alloc_preserve(size_t size)
 	if (order > MAX_PAGE_ORDER)
 		return ERR_PTR(-EINVAL);
 
-	folio = folio_alloc(GFP_KERNEL_ACCOUNT | __GFP_ZERO, order);
+	folio = kho_zeroed_folio(order);
 	if (!folio)
 		return ERR_PTR(-ENOMEM);
 

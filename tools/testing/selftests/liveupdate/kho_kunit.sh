@@ -6,7 +6,7 @@
 # results in debugfs. A suite that is not there, or did not run, is a failure.
 
 DIR=/sys/kernel/debug/kunit
-SUITES='kho_boot kho_map kho_pages kho_vmalloc kho_chain kho_scratch kho_root'
+SUITES='kho_boot kho_map kho_pages kho_vmalloc kho_chain kho_scratch kho_image kho_root'
 
 if [ ! -d "$DIR" ]; then
 	echo '1..0 # SKIP no KUnit in debugfs'
@@ -15,7 +15,8 @@ fi
 
 echo 'TAP version 13'
 for suite in $SUITES; do
-	[ -r "$DIR/$suite/results" ] || echo "not ok $suite has no results"
+	grep -q -s '^ok ' "$DIR/$suite/results" || echo "not ok $suite did not pass"
+	! grep -q -s '# SKIP' "$DIR/$suite/results" || echo "not ok $suite was skipped"
 	sed -e "s/^    \(ok\|not ok\) [0-9]* /\1 $suite./" \
 		-e 's/^ok 1 /ok /' -e 's/^not ok 1 /not ok /' \
 		"$DIR/$suite/results" 2>/dev/null
