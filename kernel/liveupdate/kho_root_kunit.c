@@ -53,7 +53,7 @@ static unsigned int kho_test_fill(struct kunit *test, void *blob,
 
 	do {
 		snprintf(name, sizeof(name), "%0*u", len, nr);
-		err = kho_add_subtree(name, blob, PAGE_SIZE);
+		err = kho_add_subtree(name, blob, 1);
 	} while (!err && ++nr < PAGE_SIZE);
 	KUNIT_EXPECT_EQ(test, err, -ENOSPC);
 	return nr;
@@ -69,7 +69,7 @@ static void __init kho_root_test_full(struct kunit *test)
 	KUNIT_ASSERT_NOT_NULL(test, next);
 	total = kho_test_subtrees(kho_out_fdt);
 
-	for (len = 4; len < 32; len += 3) {
+	for (len = 4; len < 32; len += 9) {
 		size_t size;
 		void *full;
 
