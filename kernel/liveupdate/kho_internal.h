@@ -251,7 +251,8 @@ void *kho_vmap(struct page **pages, unsigned int nr);
 /* kho_kexec.c */
 #if IS_ENABLED(CONFIG_KUNIT)
 int kho_cmdline_switch(const char *cmdline, const char *name);
-const char *kho_cmdline_hides(const char *line, const char *ours);
+const char *kho_cmdline_hides(const char *built_in, const char *given,
+			      const char *ours);
 #endif
 int kho_check_init(void);
 bool kho_check_valid(const struct kho_check_ser *check);

@@ -240,60 +240,88 @@ static bool kho_cmdline_has(const char *line, const char *word, size_t len)
 	return false;
 }
 
-/* Length of the name if a word is a parameter that changes what memory there is. */
-static size_t kho_memory_param(const char *word, size_t len)
+/* The parameter that a word is, if it changes what memory there is; else %NULL. */
+static const char *kho_memory_param(const char *word, size_t len)
 {
 	static const char * const params[] = { "mem=", "memmap=" };
 	unsigned int i;
 	size_t n;
 
+	word += *word == '"';
 	for (i = 0; i < ARRAY_SIZE(params); i++) {
 		n = strlen(params[i]);
 		if (len > n && !strncmp(word, params[i], n))
-			return n;
+			return params[i];
 	}
-	return 0;
+	return NULL;
 }
 
 /* Whether a memmap= makes memory that the firmware did not tell of. */
 static bool kho_adds_memory(const char *word, size_t len)
 {
 	static const char exact[] = "memmap=exactmap";
+	const char *param = kho_memory_param(word, len);
 
-	if (kho_memory_param(word, len) != strlen("memmap="))
+	if (!param || strcmp(param, "memmap="))
 		return false;
 	return strnchr(word, len, '@') ||
 	       (len == strlen(exact) && !strncmp(word, exact, len));
 }
 
-/*
- * The parameter by which a kernel with the command line @line may see less memory
- * than this one, with @ours; %NULL if there is none. What this kernel was told
- * itself hides nothing more.
+/**
+ * kho_cmdline_hides - how another kernel may come to see less memory than this
+ * @built_in: the part of its command line that is in its configuration
+ * @given:    the other part
+ * @ours:     this kernel's; what it was told itself hides nothing more
+ *
+ * Return: the parameter that does it; %NULL if there is none.
  */
-VISIBLE_IF_KUNIT const char *kho_cmdline_hides(const char *line,
+VISIBLE_IF_KUNIT const char *kho_cmdline_hides(const char *built_in,
+					       const char *given,
 					       const char *ours)
 {
+	const char * const lines[] = { built_in, given };
 	const char *word;
+	unsigned int i;
 	size_t n;
 
-	for (word = line; (word = kho_cmdline_word(word, &n)); word += n)
-		if (kho_memory_param(word, n) && !kho_cmdline_has(ours, word, n))
-			return *(word + 3) == '=' ? "mem=" : "memmap=";
+	for (i = 0; i < ARRAY_SIZE(lines); i++)
+		for (word = lines[i]; (word = kho_cmdline_word(word, &n)); word += n)
+			if (kho_memory_param(word, n) &&
+			    !kho_cmdline_has(ours, word, n))
+				return kho_memory_param(word, n);
+
 	for (word = ours; (word = kho_cmdline_word(word, &n)); word += n)
-		if (kho_adds_memory(word, n) && !kho_cmdline_has(line, word, n))
+		if (kho_adds_memory(word, n) &&
+		    !kho_cmdline_has(built_in, word, n) &&
+		    !kho_cmdline_has(given, word, n))
 			return "memmap=";
 	return NULL;
 }
 
+/* What follows @word in the string of a list that begins with it. */
+static const char *kho_list_find(const char *list, const char *end,
+				 const char *word)
+{
+	const char *s;
+
+	for (s = list; s; s = kho_next_string(s, end))
+		if (!strncmp(s, word, strlen(word)))
+			return s + strlen(word);
+	return NULL;
+}
+
 static bool kho_image_meets(const struct kho_need *need, const char *list,
-			    const char *end, const char *cmdline)
+			    const char *end, const char *built_in,
+			    const char *given)
 {
 	const char *s;
 	int on = -1;
 
 	if (need->is_switch) {
-		on = kho_cmdline_switch(cmdline, need->what);
+		on = kho_cmdline_switch(given, need->what);
+		if (on < 0)
+			on = kho_cmdline_switch(built_in, need->what);
 		if (on >= 0)
 			return on;
 	}
@@ -318,6 +346,8 @@ static bool kho_image_meets(const struct kho_need *need, const char *list,
 void kho_judge_image(struct kimage *image, bool knows_kho, const char *list,
 		     size_t len)
 {
+	const char *end = list + len, *given = image->cmdline_buf ?: "";
+	const char *built_in, *only;
 	unsigned int i;
 
 	image->kho_verdict = KHO_IMAGE_FIT;
@@ -331,17 +361,20 @@ void kho_judge_image(struct kimage *image, bool knows_kho, const char *list,
 		image->kho_verdict = KHO_IMAGE_UNKNOWN;
 		return;
 	}
+	only = kho_list_find(list, end, KHO_IMAGE_CMDLINE_ONLY);
+	built_in = only ?: kho_list_find(list, end, KHO_IMAGE_CMDLINE) ?: "";
+	if (only)
+		given = "";
+
 	for (i = 0; i < kho_nr_needs; i++) {
-		if (kho_image_meets(&kho_needs[i], list, list + len,
-				    image->cmdline_buf)) {
+		if (kho_image_meets(&kho_needs[i], list, end, built_in, given))
 			continue;
-		}
 		image->kho_verdict = kho_needs[i].is_switch ?
 				     KHO_IMAGE_SWITCHED_OFF : KHO_IMAGE_FORMAT;
 		image->kho_lacks = kho_needs[i].what;
 		return;
 	}
-	image->kho_lacks = kho_cmdline_hides(image->cmdline_buf ?: "",
+	image->kho_lacks = kho_cmdline_hides(built_in, given,
 					     saved_command_line);
 	if (image->kho_lacks)
 		image->kho_verdict = KHO_IMAGE_MEMORY;

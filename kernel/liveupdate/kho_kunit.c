@@ -8,6 +8,9 @@
 #include <kunit/test.h>
 #include <linux/gfp.h>
 #include <linux/io.h>
+#include <linux/kexec.h>
+#include <linux/kho/abi/luo.h>
+#include <linux/kho/abi/memfd.h>
 #include <linux/log2.h>
 #include <linux/mm.h>
 #include <linux/sizes.h>
@@ -630,20 +633,66 @@ static void kho_image_test_hides(struct kunit *test)
 		{ "", "memmap=exactmap", "memmap=" },
 		{ "memmap=exactmap", "memmap=exactmap" },
 		{ "", "memmap=exactmapped" },
+		{ "\"mem=1M\"", "", "mem=" },
 	};
 	unsigned int i;
 
 	for (i = 0; i < ARRAY_SIZE(lines); i++) {
-		const char *hides = kho_cmdline_hides(lines[i].line,
-						      lines[i].ours);
+		const char *line = lines[i].line, *ours = lines[i].ours;
+		const char *hides = kho_cmdline_hides("", line, ours);
 
+		KUNIT_EXPECT_PTR_EQ(test, hides,
+				    kho_cmdline_hides(line, "", ours));
 		KUNIT_EXPECT_STREQ_MSG(test, hides ?: "", lines[i].hides ?: "",
 				       "'%s' after '%s'", lines[i].line,
 				       lines[i].ours);
 	}
 }
 
+/* What an image with a command line of its own is found to be. */
+static void kho_image_test_built_in(struct kunit *test)
+{
+	static const struct {
+		const char *built_in;		/* a string of the list */
+		const char *given;
+		enum kho_verdict verdict;
+	} lines[] = {
+		{ "", "", KHO_IMAGE_SWITCHED_OFF },
+		{ "", "kho=on liveupdate=on", KHO_IMAGE_FIT },
+		{ "cmdline: kho=on liveupdate=on", "", KHO_IMAGE_FIT },
+		{ "cmdline: kho=on liveupdate=on", "kho=off",
+		  KHO_IMAGE_SWITCHED_OFF },
+		{ "cmdline: kho=off", "kho=on liveupdate=on", KHO_IMAGE_FIT },
+		{ "cmdline: mem=1M", "kho=on liveupdate=on", KHO_IMAGE_MEMORY },
+		{ "cmdline-only: kho=off", "kho=on liveupdate=on",
+		  KHO_IMAGE_SWITCHED_OFF },
+		{ "cmdline-only: kho=on liveupdate=on", "kho=off mem=1M",
+		  KHO_IMAGE_FIT },
+	};
+	static const char reads[] = KHO_FDT_COMPATIBLE "\0kho=off\0"
+		LUO_FDT_COMPATIBLE "\0" LUO_FDT_SESSION_COMPATIBLE "\0"
+		LUO_FDT_FLB_COMPATIBLE "\0" MEMFD_LUO_FH_COMPATIBLE "\0"
+		"liveupdate=off";
+	struct kimage *image = kunit_kzalloc(test, sizeof(*image), GFP_KERNEL);
+	char *list = kunit_kzalloc(test, sizeof(reads) + 64, GFP_KERNEL);
+	unsigned int i;
+
+	KUNIT_ASSERT_NOT_NULL(test, image);
+	KUNIT_ASSERT_NOT_NULL(test, list);
+	memcpy(list, reads, sizeof(reads));
+	for (i = 0; i < ARRAY_SIZE(lines); i++) {
+		strscpy(list + sizeof(reads), lines[i].built_in, 64);
+		image->cmdline_buf = (char *)lines[i].given;
+		kho_judge_image(image, true, list, sizeof(reads) + 1 +
+				strlen(lines[i].built_in));
+		KUNIT_EXPECT_EQ_MSG(test, image->kho_verdict, lines[i].verdict,
+				    "'%s' and '%s'", lines[i].built_in,
+				    lines[i].given);
+	}
+}
+
 static struct kunit_case kho_image_cases[] = {
+	KUNIT_CASE(kho_image_test_built_in),
 	KUNIT_CASE(kho_image_test_switch),
 	KUNIT_CASE(kho_image_test_hides),
 	{}

@@ -18,10 +18,14 @@
  * What an x86 image says of itself in the variable part of its kernel_info: a
  * chunk with this tag and its length holds strings, each with its NUL. They are
  * the compatible strings of the layouts that the image reads, and the switches
- * as they are without a command line ("kho=off").
+ * as they are without a command line ("kho=off"). A command line that is built
+ * in comes behind one of the words below: it is read in front of the one that is
+ * given, or instead of it.
  */
 #define KHO_IMAGE_TAG			"LKHO"
 #define KHO_IMAGE_SWITCH		"kho"
+#define KHO_IMAGE_CMDLINE		"cmdline: "
+#define KHO_IMAGE_CMDLINE_ONLY		"cmdline-only: "
 
 #ifndef __ASSEMBLY__
 
