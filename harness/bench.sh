@@ -38,13 +38,13 @@ cases()
 		END
 	else
 		cat <<-'END'
-			files 1 10 100 1000 10000 100000
-			alternate 1 4 16 64 256 1024
-			contiguous 1 4 16 64 256 1024
-			huge 4 16 64 256 1024
-			sessions 1 10 100 1000 10000
-			sparse 16 64 256 1024
-			scratch 1 4 16
+			files 1 100 1000 10000 100000
+			alternate 1 16 128 1024
+			contiguous 1 16 128 1024
+			sessions 1 100 1000 10000
+			huge 4 64 1024
+			sparse 16 128 1024
+			scratch 1 16
 		END
 	fi
 }
