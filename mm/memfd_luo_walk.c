@@ -211,6 +211,17 @@ static void memfd_luo_pin(struct folio *folio)
 	smp_mb__after_atomic();
 }
 
+/* Undo memfd_luo_pin(), still under the lock: neither of them is counted. */
+static void memfd_luo_unpin(struct folio *folio)
+{
+	if (folio_test_large(folio)) {
+		atomic_dec(&folio->_pincount);
+		folio_ref_dec(folio);
+	} else {
+		folio_ref_sub(folio, GUP_PIN_COUNTING_BIAS);
+	}
+}
+
 #ifdef CONFIG_MEMORY_FAILURE
 #define MEMFD_LUO_POISON	BIT(PG_hwpoison)
 #else
@@ -266,7 +277,7 @@ static bool memfd_luo_collect_one(struct memfd_luo_batch *batch,
 		return false;
 	memfd_luo_pin(folio);
 	if (!memfd_luo_is_simple(folio)) {
-		unpin_folio(folio);
+		memfd_luo_unpin(folio);
 		return false;
 	}
 
@@ -339,7 +350,7 @@ static unsigned int memfd_luo_collect_pages(struct memfd_luo_batch *batch,
 			break;
 		memfd_luo_pin(folio);
 		if (!memfd_luo_is_simple_page(folio)) {
-			unpin_folio(folio);
+			memfd_luo_unpin(folio);
 			break;
 		}
 
