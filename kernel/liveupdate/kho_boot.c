@@ -17,7 +17,7 @@
  *    walked once. Its nodes are reserved. Of every block of the page
  *    allocator's largest order it is noted whether something in it is
  *    preserved, and the longest runs of blocks in which nothing is are opened
- *    to memblock, which prefers them to scratch.
+ *    to memblock, for what scratch is not meant for.
  * 3. Where memblock hands its free ranges to the page allocator (at once, or
  *    deferred and in parallel), kho_free_around() gives the runs between
  *    preserved pages and nothing else. So preserved pages never become
@@ -265,8 +265,8 @@ static void __init kho_walk_empty(unsigned int order, unsigned int *nr_by_order)
 /*
  * Scratch is sized for a boot. What is for ever (pools of huge pages, memory
  * for a crash kernel) needs more, most of all the memory that it had before:
- * open the longest runs in which nothing is kept, and have all that finds room
- * there leave scratch alone.
+ * open the longest runs in which nothing is kept, and spare them for that. The
+ * boot itself takes of them only when it has used scratch up.
  */
 static void __init kho_open_memory(void)
 {

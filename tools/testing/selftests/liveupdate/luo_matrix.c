@@ -586,7 +586,7 @@ static void spread_over(struct __test_metadata *_metadata, FIXTURE_DATA(matrix) 
 		fd = spread_file(&kept);
 		ASSERT_LE(0, fd);
 		TH_LOG("%ju pages", (uintmax_t)kept);
-		ASSERT_LT(300, kept);
+		ASSERT_LT(200, kept);
 		session = lu_create(self->dev, "spread");
 		ASSERT_LE(0, session);
 		ASSERT_EQ(0, lu_preserve(session, fd, 1));
