@@ -118,7 +118,8 @@ static int kho_find_poison_leaf(struct kho_map_walk *walk, u64 key,
 
 static int kho_find_poison_node(struct kho_map_walk *walk, phys_addr_t phys)
 {
-	if (kho_find_poison(PHYS_PFN(phys), 1))
+	if (!kho_span_has_poison(PHYS_PFN(phys), 1) ||
+	    kho_find_poison(PHYS_PFN(phys), 1))
 		return 0;
 	pr_err("page frame %#lx of the page map has a memory error; only an ordinary reboot helps\n",
 	       PHYS_PFN(phys));
