@@ -366,12 +366,19 @@ FILES_TEST(luod_killed_meanwhile)
 	EXPECT_LE(0, luod_session(&self->b, "vm"));
 }
 
-/* luod is told to end, with a file in a connection: it does not wait for it. */
+/*
+ * luod is told to end, with a file in a connection: it does not wait for it. There
+ * is so much before the file that luod does not come to it.
+ */
 FILES_TEST(luod_told_to_end_meanwhile)
 {
+	static char much[15000];
+
+	memset(much, ' ', sizeof(much) - 1);
 	server_hold(true);
 	ASSERT_EQ(0, kill(self->pid, SIGSTOP));
 	ASSERT_EQ(0, kill(self->pid, SIGTERM));
+	ASSERT_EQ(0, luod_send(&self->a, much, NULL, 0));
 	ASSERT_EQ(0, give_file(self->pid, &self->a, " "));
 	EXPECT_EQ(0, luod_wait(self->pid));
 	ASSERT_TRUE(server_holds(1));
