@@ -376,8 +376,8 @@ static void slow_close(struct __test_metadata *_metadata, int dev)
 	ASSERT_EQ(0, lu_send_fd(pair[0], session));
 	ASSERT_EQ(0, lu_send_fd(pair[0], pair[1]));
 	close(session);
-	close(pair[0]);
 	close(pair[1]);
+	close(pair[0]);
 	for (i = 0; i < 1000 && lu_count_lines(DIR "log", "unpreserve") < 1; i++)
 		usleep(10000);
 	ASSERT_LT(i, 1000);
