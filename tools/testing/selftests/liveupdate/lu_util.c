@@ -169,7 +169,8 @@ static int check(int fd, off_t off, size_t len, const uint64_t *seed)
 	size_t n;
 	int err;
 
-	memset(want, 0, sizeof(want));
+	/* No more than is needed: some compare a few bytes of each page. */
+	memset(want, 0, len < LU_CHUNK ? len : LU_CHUNK);
 	for (; len; len -= n, off += n) {
 		n = len < LU_CHUNK ? len : LU_CHUNK;
 		err = read_exactly(fd, got, n, off);
