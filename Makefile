@@ -5,7 +5,7 @@ MAKEFLAGS += --no-print-directory
 .NOTPARALLEL:
 .SUFFIXES:
 
-export LINUX ACCEL BUILD T P PEER FORCE JOBS GUESTS CONFIG FULL STEP
+export LINUX ACCEL BUILD T P PEER FORCE JOBS GUESTS CONFIG FULL BOTH STEP EVERYDAY
 
 H := harness
 B := $(or $(BUILD),build)
@@ -18,8 +18,8 @@ help:
 #:
 #:   make demo          two VMs go on while their host is updated, with the times
 #:   make demo-memfd    the same with a file of random data
-#:   make test          the selftests, each in its own guest, some of them with the
-#:                      debug kernel, too; T=REGEX picks some
+#:   make test          the selftests, each in its own guest; T=REGEX picks some,
+#:                      BOTH=1 runs those that are for it with the debug kernel, too
 #:   make test-full     the same and the long ones, without deferred initialization of
 #:                      memory, and "make off"; an hour without KVM
 #:   make off           switched off, the kernel boots and kexecs like the base kernel
@@ -77,9 +77,9 @@ kernel$(1): tree
 	@$(H)/image.sh
 
 test$(1) shell$(1) demo$(1): export FLAVOUR = $(1)
-# FULL=1 tests both kernels; T= is about some guests, and one kernel then.
+# FULL=1 and BOTH=1 test both kernels; T= is about some guests, and one kernel then.
 test$(1): kernel$(1)
-	@$(H)/$(if $(1)$(T),test,$(if $(FULL),test-both,test)).sh
+	@$(H)/$(if $(1)$(T),test,$(if $(FULL)$(BOTH),test-both,test)).sh
 
 shell$(1): kernel$(1)
 	@$(H)/vm.sh

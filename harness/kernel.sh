@@ -8,6 +8,8 @@
 #	kernel.sh [FLAVOUR]	FLAVOUR: debug, plain, ... (configs/FLAVOUR.config)
 #	kernel.sh deb		Debian packages of the flavour "debian", in build/deb
 #
+# EVERYDAY=1 makes one kernel, which stands for both. PROGRAMS= as for image.sh.
+#
 # The fragments stand on allnoconfig; those of the flavour "debian" on the config of
 # Debian's kernel for clouds.
 
@@ -156,6 +158,13 @@ second()
 	echo "$stamp" >"$OUT-b/from"
 }
 
+# The tests of every day can do with a debug kernel that is followed by itself.
+same()
+{
+	rm -f "$OUT-b/from"
+	cmp -s "$OUT/bzImage-a" "$OUT/bzImage-b" || cp "$OUT/bzImage-a" "$OUT/bzImage-b"
+}
+
 # What the tests compile against.
 headers()
 {
@@ -185,8 +194,8 @@ main()
 		return
 	fi
 	compile a "$OUT"
-	second
-	headers
+	if [[ -n ${EVERYDAY:-} ]]; then same; else second; fi
+	[[ -n ${PROGRAMS:-} ]] || headers
 }
 
 main

@@ -1,8 +1,8 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# The selftests with the kernel as it is used, then with the debug kernel. The last
-# line is the sum of both.
+# The selftests with the kernel as it is used, then with the debug kernel: of these
+# the ones marked debug=1, with FULL=1 all. The last line is the sum of both.
 
 # shellcheck source=lib.sh
 . "$(dirname "$0")/lib.sh"
@@ -10,6 +10,7 @@
 summary=$(mktemp)
 trap 'rm -f "$summary"' EXIT
 passed=0 failed=0
+everyday=()
 
 # run FLAVOUR [NAME=VALUE...]: a failed test is counted, anything else ends it.
 run()
@@ -22,10 +23,12 @@ run()
 	passed=$((passed + ok)) failed=$((failed + not_ok))
 }
 
+[[ -n ${FULL:-} ]] || everyday=(EVERYDAY=1)
 run ''
-FLAVOUR=-debug "$TOP/harness/kernel.sh"
+export PROGRAMS=$OUT
+env "${everyday[@]}" FLAVOUR=-debug "$TOP/harness/kernel.sh"
 FLAVOUR=-debug "$TOP/harness/image.sh"
-run -debug
+run -debug "${everyday[@]}"
 
 echo "$passed passed, $failed failed"
 trap - ERR
