@@ -451,6 +451,7 @@ void luo_wire_read_in(void)
 		queue_work(system_unbound_wq, &luo_read_work);
 		flush_work(&luo_read_work);
 	}
+	/* Pairs with the smp_load_acquire() above: what was read in comes first. */
 	smp_store_release(&luo_read_done, true);
 }
 

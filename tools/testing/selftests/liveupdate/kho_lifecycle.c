@@ -627,9 +627,9 @@ LIFECYCLE(memory_error)
 
 /* A page that is none of memory's, or a copy would be taken for the original. */
 static struct {
-	uint64_t before;
+	_Alignas(64) uint64_t before;
 	char page[LU_PAGE];
-} found __attribute__((aligned(64))), wanted __attribute__((aligned(64)));
+} found, wanted;
 
 /*
  * Pages of memory that @is says yes to get a memory error: how many there were.

@@ -65,8 +65,8 @@ enum figure {
 
 static const char *const figure_names[NR_FIGURES] = {
 	"make", "create", "preserve", "load", "jump", "open", "sessions",
-	"files", "touch", "finish", "boot", "added", "kept", "gaps", "pages", "runs", "memory", "moved",
-	"lost",
+	"files", "touch", "finish", "boot", "added", "kept", "gaps", "pages", "runs",
+	"memory", "moved", "lost",
 };
 
 /* In a file of its own, preserved with each case. */
