@@ -291,7 +291,7 @@ static uint64_t node_mib(const struct areas *areas, int node)
  */
 static const struct {
 	const char *arg;
-	uint64_t global, pernode;	/* MiB; 0: as in the first kernel, and a line why */
+	uint64_t global, pernode;	/* MiB; 0: as by default, and a line why */
 } node_forms[] = {
 	{ "64M,0,96M", 64, 96 }, { "0,0,128M", 0, 128 }, { "0,16M,2200M" }, { "0,0,16P" },
 	{ "0,400M,0" },
@@ -304,7 +304,7 @@ LIFECYCLE(scratch_nodes)
 	uint64_t mib[2], global = 0, pernode = 0;
 	struct areas areas;
 	int session, node;
-	char more[120];
+	char more[64];
 
 	ASSERT_EQ(0, read_areas(&areas));
 	for (node = 0; node < 2; node++)
@@ -316,11 +316,10 @@ LIFECYCLE(scratch_nodes)
 		pernode = node_forms[self->stage - 2].pernode;
 	}
 	for (node = 0; node < 2; node++) {
+		/* How much it is by default depends on where the kernel lies. */
 		uint64_t least = pernode ?: 16;
 
 		EXPECT_LE(least, mib[node]);
-		if (!pernode && self->stage > 1)
-			EXPECT_GE(16, near(mib[node], lu_param_u64(node ? "lu.mib1" : "lu.mib0")));
 	}
 	if (pernode)
 		EXPECT_EQ(global + 2 * pernode, areas.total / LU_MIB);
@@ -344,10 +343,7 @@ LIFECYCLE(scratch_nodes)
 		LU_KEXEC(last);
 	}
 	ASSERT_EQ(0, lu_write_file(KHO "corrupt", "check 0"));
-	snprintf(more, sizeof(more), "kho_scratch=%s lu.mib0=%ju lu.mib1=%ju",
-		 node_forms[self->stage - 1].arg,
-		 (uintmax_t)(self->stage == 1 ? mib[0] : lu_param_u64("lu.mib0")),
-		 (uintmax_t)(self->stage == 1 ? mib[1] : lu_param_u64("lu.mib1")));
+	snprintf(more, sizeof(more), "kho_scratch=%s", node_forms[self->stage - 1].arg);
 	LU_KEXEC_WITH(self->stage + 1, more);
 }
 
@@ -641,14 +637,18 @@ static int poison_memory(bool (*is)(const char page[LU_PAGE]))
 	int mem = open("/dev/mem", O_RDONLY | O_CLOEXEC), n = 0, err = 0;
 	FILE *f = fopen("/proc/iomem", "re");
 	unsigned long long start, end;
+	struct areas areas;
 
+	read_areas(&areas);
 	while (f && mem >= 0 && fgets(line, sizeof(line), f)) {
 		if (line[0] == ' ' || !strstr(line, "System RAM") ||
 		    sscanf(line, "%llx-%llx", &start, &end) != 2)
 			continue;
 		/* What lies below is never preserved. */
 		for (start = start < LU_MIB ? LU_MIB : start; start < end; start += LU_PAGE) {
-			if (pread(mem, found.page, LU_PAGE, start) != (ssize_t)LU_PAGE ||
+			/* In scratch there may be copies, from the kernel before. */
+			if (in_areas(&areas, start) ||
+			    pread(mem, found.page, LU_PAGE, start) != (ssize_t)LU_PAGE ||
 			    !is(found.page))
 				continue;
 			snprintf(text, sizeof(text), "%llu", start);
@@ -674,7 +674,7 @@ static bool is_description(const char page[LU_PAGE])
 	uint64_t size;
 
 	memcpy(&size, page + 8, sizeof(size));
-	return size == LU_MIB && !memcmp(page + 72, UNREADABLE, strlen(UNREADABLE));
+	return size == LU_MIB && !memcmp(page + 64, UNREADABLE, strlen(UNREADABLE));
 }
 
 /* A page of what the note holds. */
