@@ -87,6 +87,7 @@ main()
 	shift $((OPTIND - 1))
 	[[ -e $SHARE/initrd ]] || die 'there is no guest yet' 'run "make kernel" first'
 	[[ -z $name ]] || cmdline+=' lu.out=ttyS1'
+	[[ -z $disk ]] || cmdline+=' lu.end=poweroff'
 	# The clock of an emulated guest jumps while such a kernel boots.
 	[[ $FLAVOUR != -debug ]] || cmdline+=' watchdog_thresh=60'
 	disk_options
