@@ -366,6 +366,10 @@ KEXEC(next_kernel_too_large)
 	ASSERT_LE(0, initrd);
 	/* The kernel passes over zeroes between archives, and behind them. */
 	ASSERT_EQ(0, ftruncate(initrd, lu_size(initrd) + largest_area()));
+	/* Nobody may have it open for writing. */
+	close(initrd);
+	initrd = open(large, O_RDONLY | O_CLOEXEC);
+	ASSERT_LE(0, initrd);
 	ASSERT_EQ(0, lu_cmdline(line, sizeof(line), 2, NULL));
 	ASSERT_EQ(0, preserve_one(self, 0));
 	EXPECT_EQ(-EADDRNOTAVAIL, load_files(kernel, initrd, line));
