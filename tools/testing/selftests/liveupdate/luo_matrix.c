@@ -529,8 +529,10 @@ static int spread_file(uint64_t *kept)
 	char *map;
 
 	*kept = 0;
-	if (fd < 0 || ftruncate(fd, size))
-		return -errno;
+	/* For huge pages to come there may be more of a reserve than is left here. */
+	if (fd < 0 || ftruncate(fd, size) ||
+	    lu_write_file("/proc/sys/vm/min_free_kbytes", "4096"))
+		return -EIO;
 	map = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
 	if (map == MAP_FAILED)
 		return -errno;
