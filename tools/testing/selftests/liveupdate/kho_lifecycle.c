@@ -723,9 +723,10 @@ LIFECYCLE(memory_error_incoming)
 		return;
 
 	ASSERT_EQ(0, lu_preserve(session[2], fd, 1));
+	ASSERT_EQ(0, lu_load(3, NULL));
 	ASSERT_EQ(1, poison_memory(is_description));
 	ASSERT_LE(1, poison_memory(is_note));
-	ASSERT_EQ(0, lu_load(3, NULL));
+	EXPECT_EQ(-EHWPOISON, lu_load(3, NULL));
 	EXPECT_EQ(-EHWPOISON, lu_jump());
 	EXPECT_EQ(-EBADMSG, lu_retrieve_fd(session[0], 1));
 	EXPECT_EQ(1, lu_log_lines("what it described is lost", LOG_ERR));
@@ -733,5 +734,6 @@ LIFECYCLE(memory_error_incoming)
 	EXPECT_EQ(1, lu_log_lines("vmalloc area of ", LOG_ERR));
 	EXPECT_EQ(0, lu_finish(session[0]));
 	EXPECT_EQ(0, lu_finish(session[1]));
+	ASSERT_EQ(0, lu_load(3, NULL));
 	LU_JUMP();
 }
