@@ -644,8 +644,9 @@ static int poison_memory(bool (*is)(const char page[LU_PAGE]))
 		if (line[0] == ' ' || !strstr(line, "System RAM") ||
 		    sscanf(line, "%llx-%llx", &start, &end) != 2)
 			continue;
-		/* What lies below is never preserved. */
-		for (start = start < LU_MIB ? LU_MIB : start; start < end; start += LU_PAGE) {
+		/* What lies below is never preserved; what kexec leaves has any length. */
+		start = start < LU_MIB ? LU_MIB : (start + LU_PAGE - 1) & ~(LU_PAGE - 1ULL);
+		for (; start < end; start += LU_PAGE) {
 			/* In scratch there may be copies, from the kernel before. */
 			if (in_areas(&areas, start) ||
 			    pread(mem, found.page, LU_PAGE, start) != (ssize_t)LU_PAGE ||
