@@ -16,9 +16,9 @@
 
 enum step {
 	OFF,
-	ASKED,		/* systemctl kexec runs */
+	ASKED,		/* systemctl start runs */
 	WAITING,	/* it was accepted */
-	STOPPING,	/* systemctl kexec is killed, then as below */
+	STOPPING,	/* systemctl start is killed, then as below */
 	CANCELLING,	/* systemctl cancel runs */
 };
 
@@ -54,11 +54,31 @@ static void off(int err, const char *message)
 	jump.hooks->off(err, message);
 }
 
-static int systemctl(char *option, char *verb)
+static int systemctl(char *const argv[])
 {
-	char * const argv[] = { "systemctl", option, verb, NULL };
+	return -posix_spawnp(&jump.pid, argv[0], NULL, NULL, argv, environ);
+}
 
-	return -posix_spawnp(&jump.pid, "systemctl", NULL, NULL, argv, environ);
+/*
+ * The job itself and not "systemctl kexec": that one asks logind, which queues the
+ * job when nobody delays a shutdown any more, and until then there is nothing that
+ * systemctl cancel could cancel. It would load an image, too, if there were none.
+ */
+static int systemctl_start(void)
+{
+	static char *const argv[] = {
+		"systemctl", "--no-block", "--job-mode=replace-irreversibly", "start",
+		"kexec.target", NULL,
+	};
+
+	return systemctl(argv);
+}
+
+static int systemctl_cancel(void)
+{
+	static char *const argv[] = { "systemctl", "--no-ask-password", "cancel", NULL };
+
+	return systemctl(argv);
 }
 
 /* Too late for systemd to stop it, or systemd does not answer. */
@@ -76,7 +96,7 @@ static void cancel(void)
 {
 	uint32_t ms = options.jump_ms < ANSWER_MS ? options.jump_ms : ANSWER_MS;
 
-	if (systemctl("--no-ask-password", "cancel")) {
+	if (systemctl_cancel()) {
 		/* Who asked for it is told from the event loop, as usual. */
 		jump.pid = 0;
 		ms = 0;
@@ -110,9 +130,9 @@ static void on_child(evutil_socket_t fd, short what, void *arg)
 	else if (jump.step == CANCELLING)
 		on_cancelled(status);
 	else if (jump.step == ASKED && WIFSIGNALED(status))
-		jump_cancel(-ECANCELED, "systemctl kexec was killed");
+		jump_cancel(-ECANCELED, "systemctl start kexec.target was killed");
 	else if (jump.step == ASKED && status)
-		off(-ECANCELED, "systemctl kexec did not accept it");
+		off(-ECANCELED, "systemctl start kexec.target did not accept it");
 	else if (jump.step == ASKED)
 		jump.step = WAITING;
 }
@@ -146,7 +166,9 @@ static bool make_events(void)
  * jump_start - go into the next kernel
  * @hooks: who is told if it does not go, after 0 was returned
  *
- * Return: 0 if systemd was asked to; why not otherwise, and nothing has changed.
+ * Return: 0 if systemd was asked to; why not otherwise, and nothing has changed:
+ * -%ENOEXEC if no image is loaded any more, -%ENOMEM, or what the reboot or the
+ * start of systemctl failed with.
  */
 int jump_start(const struct jump_hooks *hooks)
 {
@@ -154,10 +176,13 @@ int jump_start(const struct jump_hooks *hooks)
 
 	if (!by_systemd())
 		return image_jump();
+	/* Without one, systemd would stop everything for an ordinary reboot. */
+	if (!image_loaded())
+		return -ENOEXEC;
 	if (!make_events())
 		return -ENOMEM;
 	jump.hooks = hooks;
-	err = systemctl("--no-block", "kexec");
+	err = systemctl_start();
 	if (!err)
 		wait_for(ASKED, options.jump_ms);
 	return err;

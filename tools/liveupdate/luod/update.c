@@ -321,8 +321,11 @@ static void jump(void)
 	err = jump_start(&jump_hooks);
 	if (!err)
 		return;
-	snprintf(message, sizeof(message),
-		 "the kernel did not go: %s; its log says more", strerror(-err));
+	if (err == -ENOEXEC)
+		snprintf(message, sizeof(message), "the image is not loaded any more");
+	else
+		snprintf(message, sizeof(message),
+			 "the kernel did not go: %s; its log says more", strerror(-err));
 	fail(err, NULL, "", message);
 }
 

@@ -15,19 +15,22 @@
 #define FAKES		"/tmp/fake"
 #define SYSTEMCTL	FAKES "/systemctl"
 
-/* A verb is a script of its own; what it was asked for is logged. */
+/* The last word is a script of its own; what it was asked for is logged. */
 #define DISPATCH \
 	"#!/bin/sh\n" \
 	"echo \"systemctl $*\" >>" LUOD_LOG "\n" \
-	". " FAKES "/$2\n"
+	"for last; do :; done\n" \
+	". " FAKES "/$last\n"
 
 #define YES		"exit 0\n"
 #define NO		"exit 1\n"
 #define NEVER		"exec sleep 1000\n"
 #define ONCE_TOLD	"until [ -e " FAKES "/now ]; do usleep 20000; done\n"
 
-#define KEXEC		"systemctl --no-block kexec"
-#define CANCEL		"systemctl --no-ask-password cancel"
+/* The whole line: not a word of logind, whose shutdowns cannot be cancelled. */
+#define KEXEC \
+	"systemctl --no-block --job-mode=replace-irreversibly start kexec.target\n"
+#define CANCEL		"systemctl --no-ask-password cancel\n"
 
 static int write_script(const char *name, const char *text)
 {
@@ -113,13 +116,13 @@ static int update(FIXTURE_DATA(jump) * self)
 	       luod_event(&self->root, "phase");
 }
 
-/* Up to the moment when systemctl has been asked; @ms is luod's --jump-ms=. */
-static void go(struct __test_metadata *_metadata, FIXTURE_DATA(jump) * self, char *ms,
-	       const char *kexec, const char *cancel)
+/* With an image, and a client that has something to lose; @ms is luod's --jump-ms=. */
+static void start(struct __test_metadata *_metadata, FIXTURE_DATA(jump) * self, char *ms,
+		  const char *kexec, const char *cancel)
 {
 	char *const args[] = { "--jump=systemd", ms, NULL };
 
-	ASSERT_EQ(0, write_script("kexec", kexec));
+	ASSERT_EQ(0, write_script("kexec.target", kexec));
 	ASSERT_EQ(0, write_script("cancel", cancel));
 	self->pid = luod_start(args);
 	ASSERT_LT(0, self->pid);
@@ -131,6 +134,14 @@ static void go(struct __test_metadata *_metadata, FIXTURE_DATA(jump) * self, cha
 	self->file = lu_memfd("m", LU_MIB, 1);
 	ASSERT_EQ(0, lu_preserve(self->session, self->file, 1));
 	ASSERT_EQ(0, luod_load_next(&self->root));
+}
+
+/* Up to the moment when systemctl has been asked. */
+static void go(struct __test_metadata *_metadata, FIXTURE_DATA(jump) * self, char *ms,
+	       const char *kexec, const char *cancel)
+{
+	start(_metadata, self, ms, kexec, cancel);
+	ASSERT_EQ(KSFT_PASS, _metadata->exit_code);
 	ASSERT_EQ(0, update(self));
 	ASSERT_TRUE(luod_said(KEXEC));
 }
@@ -176,6 +187,24 @@ JUMP_TEST(is_refused)
 	go(_metadata, self, "--jump-ms=60000", NO, YES);
 	expect_off(_metadata, self, "ECANCELED");
 	EXPECT_EQ(0, asked(CANCEL));
+}
+
+/* Nobody goes into a kernel that nobody has loaded, and systemd is not asked to. */
+JUMP_TEST(image_is_gone)
+{
+	start(_metadata, self, "--jump-ms=60000", YES, YES);
+	ASSERT_EQ(KSFT_PASS, _metadata->exit_code);
+	ASSERT_EQ(0, luod_ask(&self->root, LUOD_UPDATE));
+	ASSERT_EQ(0, luod_follow(&self->a, "prepare"));
+	ASSERT_EQ(0, luod_event(&self->a, "suspend"));
+	ASSERT_EQ(0, lu_unload());
+	ASSERT_EQ(0, luod_answer(&self->a, "ready", "suspend"));
+	ASSERT_EQ(0, luod_event(&self->root, "failed"));
+	EXPECT_TRUE(luod_has(&self->root, "\"phase\":\"jump\""));
+	EXPECT_TRUE(luod_has(&self->root, "ENOEXEC"));
+	EXPECT_TRUE(luod_has(&self->root, "not loaded any more"));
+	EXPECT_EQ(0, luod_event(&self->a, "cancel"));
+	EXPECT_EQ(0, asked("systemctl "));
 }
 
 JUMP_TEST(is_cancelled)
@@ -283,7 +312,7 @@ JUMP_TEST(luoctl_gets_signals)
 
 	go(_metadata, self, "--jump-ms=60000", NO, YES);
 	expect_off(_metadata, self, "ECANCELED");
-	ASSERT_EQ(0, write_script("kexec", YES));
+	ASSERT_EQ(0, write_script("kexec.target", YES));
 	pid = update_by_luoctl(self, 2);
 	ASSERT_LT(0, pid);
 	EXPECT_EQ(128 + SIGTERM, luod_stop(pid, SIGTERM));
