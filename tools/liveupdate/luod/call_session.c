@@ -24,9 +24,9 @@ static int check_quiet(struct call *call)
 	return 0;
 }
 
-static int check_free(struct call *call, const char *name)
+static int check_free(struct call *call, uid_t uid, const char *name)
 {
-	struct session *session = session_find(call->conn->uid, name);
+	struct session *session = session_find(uid, name);
 
 	if (!session)
 		return 0;
@@ -96,7 +96,7 @@ int call_session(struct call *call)
 	bool before;
 	int err, fd;
 
-	err = check_quiet(call) ?: check_free(call, name);
+	err = check_quiet(call) ?: check_free(call, call->conn->uid, name);
 	if (err)
 		return err;
 	fd = get_session(call, &before);
@@ -124,7 +124,7 @@ static int attach(struct call *call, int fd)
 		return call_fail(call, -EINVAL, "this session is not from luod for uid %u",
 				 call->conn->uid);
 	/* The kernel has it already: no limit keeps it from being asked. */
-	err = check_quiet(call) ?: check_free(call, name);
+	err = check_quiet(call) ?: check_free(call, uid, name);
 	if (!err)
 		err = session_add(call->conn, name, fd) ? 0 : -ENOMEM;
 	if (!err)
@@ -174,6 +174,8 @@ static int get_user(struct call *call, uid_t *uid)
 
 static int finish_error(struct call *call, int err)
 {
+	if (call->message[0])
+		return err;
 	if (err == -EINVAL)
 		return call_fail(call, err, "it is for the next kernel: closing it ends it");
 	if (err == -EBUSY)
@@ -192,14 +194,18 @@ static int finish_by_id(struct call *call)
 	return err ? finish_error(call, err) : 0;
 }
 
+/* Not under somebody who has just come back for it: what is in it would be freed. */
 static int finish_by_name(struct call *call, uid_t uid)
 {
 	struct session *session = session_find(uid, call->req.name);
 	char kernel[LUO_NAME_SIZE];
 	int fd, err;
 
-	if (session)
+	if (session && session->conn == call->conn)
 		return luo_finish(session->fd);
+	err = check_free(call, uid, call->req.name);
+	if (err)
+		return err;
 	name_to_kernel(kernel, uid, call->req.name);
 	fd = luo_retrieve(call->device, kernel);
 	if (fd == -EINVAL)

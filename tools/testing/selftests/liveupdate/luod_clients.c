@@ -458,9 +458,16 @@ static void after(struct __test_metadata *_metadata, struct luo_agent *agent)
 	EXPECT_EQ(0, RUN("status"));
 	EXPECT_TRUE(luod_said("updated from 6.12"));
 	EXPECT_TRUE(luod_said("sessions: 0 waiting, 1 returned, 0 finished, 0 lost"));
+	/* Not while this client has it. */
+	EXPECT_EQ(1, RUN("finish", "mine"));
+	EXPECT_TRUE(luod_said("has session mine"));
+	EXPECT_LE(0, luo_retrieve_fd(session, 1));
+	EXPECT_EQ(0, luo_agent_release(agent, "mine"));
+	close(session);
 	EXPECT_EQ(0, RUN("finish", "mine"));
 	EXPECT_TRUE(luod_said("all sessions of the last update are finished"));
-	EXPECT_EQ(-ENOENT, luo_retrieve_fd(session, 1));
+	EXPECT_LE(0, luo_agent_session(agent, "mine", &origin));
+	EXPECT_EQ(LUO_NEW, origin);
 }
 
 CLIENTS(update)

@@ -14,6 +14,8 @@
 #define BOB	1001
 #define CAROL	1002
 
+#define FINISH_ALICES	"{\"op\":\"finish\",\"name\":\"vm\",\"uid\":1000}\n"
+
 FIXTURE(update)
 {
 };
@@ -120,6 +122,9 @@ static void come_back(struct __test_metadata *_metadata, char *const args[])
 
 	be_client(_metadata, &a, ALICE, "vm", &session);
 	EXPECT_TRUE(luod_has(&a, "\"origin\":\"before\""));
+	/* Nobody takes it away from the one who has come back for it. */
+	EXPECT_EQ(-EBUSY, luod_ask(&root, FINISH_ALICES));
+	EXPECT_TRUE(luod_has(&root, "has session vm"));
 	retrieve(_metadata, session, 1);
 	ASSERT_EQ(0, luod_connect(&b, BOB));
 	other = luod_session(&b, "forgotten");
