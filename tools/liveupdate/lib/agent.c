@@ -88,12 +88,17 @@ int luo_agent_connect(struct luo_agent **result, const char *path)
 	return 0;
 }
 
+static void drop_fds(struct luo_agent *agent)
+{
+	while (agent->nr_fds)
+		close(agent->fds[--agent->nr_fds]);
+}
+
 void luo_agent_close(struct luo_agent *agent)
 {
 	if (!agent)
 		return;
-	while (agent->nr_fds)
-		close(agent->fds[--agent->nr_fds]);
+	drop_fds(agent);
 	if (agent->socket >= 0)
 		close(agent->socket);
 	json_object_put(agent->events);
@@ -303,6 +308,8 @@ static int call(struct luo_agent *agent, struct json_object *request, const int 
 	*reply = NULL;
 	if (!request)
 		return -ENOMEM;
+	/* What is left here came with another line, and is not this one's answer. */
+	drop_fds(agent);
 	err = send_request(agent, request, fds, nr_fds);
 	json_object_put(request);
 	return err ?: await_reply(agent, reply);
@@ -329,6 +336,7 @@ int luo_agent_call(struct luo_agent *agent, const char *text, const int *fds,
 		return -EINVAL;
 	}
 	err = call(agent, request, fds, nr_fds, &reply);
+	drop_fds(agent);
 	if (!reply)
 		return err;
 	*result = strdup(json_object_to_json_string_ext(reply, FORMAT));
@@ -336,16 +344,22 @@ int luo_agent_call(struct luo_agent *agent, const char *text, const int *fds,
 	return *result ? err : -ENOMEM;
 }
 
-/* The descriptor that belongs to an answer. */
-static int take_fd(struct luo_agent *agent)
+/* The one descriptor of an answer, if it is the session that was asked for. */
+static int take_session(struct luo_agent *agent, const char *name)
 {
+	char kernel[LUO_NAME_SIZE];
+	const char *last;
 	int fd;
 
-	if (!agent->nr_fds)
+	if (agent->nr_fds != 1)
 		return -EBADMSG;
 	fd = agent->fds[0];
-	agent->nr_fds--;
-	memmove(agent->fds, agent->fds + 1, agent->nr_fds * sizeof(fd));
+	if (luo_socket_session(fd) == -ENOTTY || luo_name(fd, kernel))
+		return -EBADMSG;
+	last = strrchr(kernel, '/');
+	if (!last || strcmp(last + 1, name))
+		return -EBADMSG;
+	agent->nr_fds = 0;
 	return fd;
 }
 
@@ -362,8 +376,9 @@ int luo_agent_session(struct luo_agent *agent, const char *name, enum luo_origin
 		from = get_string(reply, "origin");
 		if (origin)
 			*origin = from && !strcmp(from, "before") ? LUO_FROM_BEFORE : LUO_NEW;
-		err = take_fd(agent);
+		err = take_session(agent, name);
 	}
+	drop_fds(agent);
 	json_object_put(reply);
 	return err;
 }

@@ -261,7 +261,8 @@ int luo_agent_fd(const struct luo_agent *agent);
  *
  * Return: the session's descriptor; -EINVAL for a bad name, -EBUSY while
  * somebody has the session, -EDQUOT over the user's limit, -ECONNRESET when the
- * agent is gone, or an error of luo_create() or luo_retrieve().
+ * agent is gone, -EBADMSG when what came is not this session, or an error of
+ * luo_create() or luo_retrieve().
  */
 int luo_agent_session(struct luo_agent *agent, const char *name, enum luo_origin *origin);
 
@@ -335,6 +336,9 @@ int luo_agent_refuse(struct luo_agent *agent, const struct luo_event *event,
  * @fds: descriptors that go along, @nr_fds of them
  * @nr_fds: at most 2
  * @reply: gets the answer as JSON text, for free(3); also for errors
+ *
+ * A descriptor that comes with the answer is closed: use luo_agent_session() for
+ * a session.
  *
  * Return: 0, or the error that the answer has; @reply is NULL when there is no
  * answer.

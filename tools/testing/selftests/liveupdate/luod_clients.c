@@ -149,6 +149,7 @@ static const struct strange strange[] = {
 	{ "[]\n", -EBADMSG },
 	{ "{\"id\":1}\n", -EBADMSG },
 	{ "{\"ok\":true,\"origin\":\"new\",\"id\":1}\n", -EBADMSG },
+	{ "{\"ok\":true,\"origin\":\"new\",\"id\":1}\n", -EBADMSG, 1 },
 	{ "{\"ok\":true,\"origin\":\"new\",\"id\":1}\n", -EBADMSG, 8 },
 	{ "{\"ok\":false,\"error\":\"EBUSY\",\"id\":1}\n", -EBUSY, 2 },
 	{ "{\"ok\":false,\"error\":\"EGADS\",\"id\":1}\n", -EPROTO },
@@ -256,6 +257,26 @@ static void ask_the_agent(struct __test_metadata *_metadata, struct luo_agent *a
 	EXPECT_EQ(LUO_EVENT_NONE, event.type);
 	event.type = LUO_EVENT_PREPARE;
 	EXPECT_EQ(-ESTALE, luo_agent_ready(agent, &event));
+}
+
+/* What comes with an answer that nobody takes it from is not the next one's. */
+static void other_sessions(struct __test_metadata *_metadata, struct luo_agent *agent)
+{
+	int fds = lu_count_fds(), session;
+	char name[LUO_NAME_SIZE], *reply;
+
+	ASSERT_EQ(0, luo_agent_call(agent, "{\"op\":\"session\",\"name\":\"x\"}", NULL, 0,
+				    &reply));
+	free(reply);
+	EXPECT_EQ(fds, lu_count_fds());
+	session = luo_agent_session(agent, "y", NULL);
+	ASSERT_LE(0, session);
+	EXPECT_EQ(0, luo_name(session, name));
+	EXPECT_STREQ("luod/0/y", name);
+	EXPECT_EQ(0, luo_agent_release(agent, "x"));
+	EXPECT_EQ(0, luo_agent_release(agent, "y"));
+	close(session);
+	EXPECT_EQ(fds, lu_count_fds());
 }
 
 /* luoctl's exit statuses, each with what brings it about. */
@@ -389,6 +410,7 @@ CLIENTS(without_a_reboot)
 	ASSERT_LT(0, luod);
 	ASSERT_EQ(0, luo_agent_connect(&agent, NULL));
 	ask_the_agent(_metadata, agent);
+	other_sessions(_metadata, agent);
 	session = luo_agent_session(agent, "mine", &origin);
 	ASSERT_LE(0, session);
 	EXPECT_EQ(LUO_NEW, origin);
