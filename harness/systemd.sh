@@ -78,7 +78,7 @@ add_luod()
 
 add_tests()
 {
-	cp "$TOP"/harness/guest/systemd/*.service "$ROOT$UNITS/"
+	cp "$TOP"/harness/guest/systemd/*.{service,target} "$ROOT$UNITS/"
 	cp "$TOP/harness/guest/init" "$ROOT/lu-init"
 	ln -s "$UNITS/multi-user.target" "$ROOT$UNITS/default.target"
 	logged "enable$FLAVOUR" 'see systemctl(1)' \

@@ -143,12 +143,23 @@ static void be_called_off(struct __test_metadata *_metadata, FIXTURE_DATA(system
 	EXPECT_EQ(0, lu_check(self->fd, 0, SIZE, SEED_STAYS));
 }
 
+/* As for a rescue shell: luod and its socket stay, and with them what it keeps. */
+static void be_isolated(struct __test_metadata *_metadata)
+{
+	EXPECT_EQ(0, SYSTEMCTL("isolate", "lu-alone.target"));
+	EXPECT_NE(0, SYSTEMCTL("--quiet", "is-active", "basic.target"));
+	EXPECT_EQ(0, SYSTEMCTL("--quiet", "is-active", "luod.socket"));
+	EXPECT_EQ(0, SYSTEMCTL("--quiet", "is-active", "luod.service"));
+	EXPECT_EQ(0, SYSTEMCTL("start", "basic.target"));
+}
+
 static void before(struct __test_metadata *_metadata, FIXTURE_DATA(systemd) * self)
 {
 	ASSERT_EQ(0, mkfifo(READY, 0600));
 	EXPECT_NE(0, SYSTEMCTL("--quiet", "is-active", "luod.service"));
 	ASSERT_EQ(0, get_session(self, "stays", LUO_NEW));
 	EXPECT_EQ(0, SYSTEMCTL("--quiet", "is-active", "luod.service"));
+	be_isolated(_metadata);
 	self->fd = lu_memfd("m", SIZE, SEED_STAYS);
 	ASSERT_LE(0, self->fd);
 	ASSERT_EQ(0, load_next());
