@@ -108,6 +108,10 @@ check_programs()
 	read -r -a words < <(flags --static --cflags --libs)
 	$CC -static -o "$WORK/static" "$WORK/program.c" "${words[@]}"
 	"$WORK/static" || fail 'the static program does not work'
+	# The example of libluo(3), which is what people begin with.
+	sed -n '/^\.Bd -literal/,/^\.Ed/{//!p}' "$ROOT/usr/share/man/man3/libluo.3" \
+		>"$WORK/example.c"
+	$CC -D_GNU_SOURCE -Wall -Wextra -Werror -o "$WORK/example" "$WORK/example.c" "${words[@]}"
 	! flags --modversion | grep -v -q -x '1\.1' || fail 'another version'
 }
 
