@@ -88,14 +88,26 @@ static int check_image(struct call *call)
 	return 0;
 }
 
+/*
+ * What came to nothing stands in nobody's way from here on: while there is a
+ * journal, the kernel takes no image that cannot have it.
+ */
+static void drop_new_journal(bool made)
+{
+	if (made && !image_loaded())
+		journal_drop();
+}
+
 int call_load(struct call *call)
 {
 	int err = check_image(call);
+	bool made;
 
 	if (err)
 		return err;
-	journal_make(call->device);
+	made = journal_make(call->device);
 	err = image_load(call->fds[0], call->fds[1], call->req.cmdline);
+	drop_new_journal(made);
 	if (err)
 		return call_fail(call, err, "%s", image_explain(err));
 	call->fds[0] = -1;
@@ -113,9 +125,8 @@ int call_check(struct call *call)
 	/* With nothing to lose, the kernel would take any image. */
 	made = journal_make(call->device);
 	err = image_check(call->fds[0], call->fds[1], call->req.cmdline);
-	/* A question is no update: it stands in nobody's way from here on. */
-	if (made && !image_loaded())
-		journal_drop();
+	/* Nor does one whose image is gone. */
+	drop_new_journal(made || err == -ESTALE);
 	return err ? call_fail(call, err, "%s", image_explain(err)) : 0;
 }
 
@@ -166,12 +177,14 @@ static int check_all_here(struct call *call)
 int call_update(struct call *call)
 {
 	uint64_t number;
+	bool made;
 	int err;
 
 	err = update_running() ? -EBUSY : check_all_here(call);
 	if (!err) {
-		journal_make(call->device);
+		made = journal_make(call->device);
 		err = update_start(call->req.prepare_ms, call->req.suspend_ms, &number);
+		drop_new_journal(made);
 	}
 	if (err == -EBUSY)
 		return call_fail(call, err, "an update is running");

@@ -487,6 +487,9 @@ TEST_F(luod, images)
 	EXPECT_NE(0, luod_ask_with(&self->root, load, pipes, 1));
 	EXPECT_EQ('0', loaded());
 	EXPECT_EQ(-ENOEXEC, luod_ask(&self->root, "{\"op\":\"update\"}\n"));
+	/* Nothing is left of these that the kernel would want a journal taken for. */
+	EXPECT_EQ(0, lu_load_image("/host/bzImage-b", "kho=off"));
+	EXPECT_EQ(0, lu_unload());
 
 	/* A question leaves everything as it is. */
 	EXPECT_EQ(0, luod_ask_with(&self->root, fit, &kernel, 1));
