@@ -103,11 +103,18 @@ static void conn_kill(struct conn *conn)
 	event_active(conn->reap, EV_TIMEOUT, 0);
 }
 
+static void conn_throw_out(struct conn *conn)
+{
+	conn->thrown_out = true;
+	conn_kill(conn);
+}
+
 /* Send what there is to send, then no more. */
 static void conn_end(struct conn *conn)
 {
 	struct timeval t = to_timeval(END_MS);
 
+	conn->thrown_out = true;
 	if (TAILQ_EMPTY(&conn->out)) {
 		conn_kill(conn);
 		return;
@@ -183,11 +190,11 @@ void conn_send(struct conn *conn, struct json_object *line, int fd)
 		conn->out_bytes += out->len;
 		/* A promised descriptor that is not there, or nobody who reads. */
 		if ((fd >= 0 && out->fd < 0) || !reads)
-			conn_kill(conn);
+			conn_throw_out(conn);
 		else
 			flush(conn);
 	} else if (!conn->dead) {
-		conn_kill(conn);
+		conn_throw_out(conn);
 	}
 	json_object_put(line);
 }

@@ -34,6 +34,7 @@ struct out;
  * @pid: its number
  * @admin: it may do what concerns all
  * @watching: it gets all events
+ * @thrown_out: luod ends the connection, not the client, which may go on living
  * @dead: to be freed as soon as nobody uses it: nothing goes to it any more
  * @prepare_ms: the time it wants for this; 0 for the usual
  * @suspend_ms: likewise
@@ -48,6 +49,7 @@ struct conn {
 	pid_t pid;
 	bool admin;
 	bool watching;
+	bool thrown_out;
 	bool ending;
 	bool dead;
 	uint32_t prepare_ms;

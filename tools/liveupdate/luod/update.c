@@ -170,7 +170,8 @@ static void tell_failure(const struct failure *failure)
 }
 
 /* No update: everybody goes on as before. */
-static void fail(int err, struct conn *culprit, const char *state, const char *message)
+static void fail(int err, const struct conn *culprit, const char *state,
+		 const char *message)
 {
 	struct failure failure = { err, culprit, state, message };
 
@@ -213,12 +214,14 @@ static void ask(struct conn *conn)
 	conn_send(conn, event, -1);
 }
 
+/* One that is being thrown out is not: its end calls the update off. */
 static bool all_ready(void)
 {
 	struct conn *conn;
 
 	TAILQ_FOREACH(conn, &conns, link)
-		if (conn->answer == CONN_ASKED)
+		if (conn->answer == CONN_ASKED ||
+		    (conn->answer == CONN_READY && conn->thrown_out))
 			return false;
 	return true;
 }
@@ -465,7 +468,23 @@ bool update_jumping(void)
 bool update_keeps(const struct conn *conn)
 {
 	return update.state == JUMP ||
-	       (update.state == SUSPEND && conn->answer == CONN_READY);
+	       (update.state == SUSPEND && conn->answer == CONN_READY && !conn->thrown_out);
+}
+
+/*
+ * It takes the end of its connection for the end of the update, and runs on while
+ * what it has preserved is what it was.
+ */
+static void thrown_out(const struct conn *conn)
+{
+	char message[128];
+
+	snprintf(message, sizeof(message), "process %d of uid %u was disconnected by luod",
+		 conn->pid, conn->uid);
+	if (update.state == JUMP)
+		jump_cancel(-ECONNRESET, message);
+	else
+		fail(-ECONNRESET, conn, "gone", message);
 }
 
 /**
@@ -476,8 +495,13 @@ void update_gone(struct conn *conn)
 {
 	char message[128];
 
-	if ((update.state != PREPARE && update.state != SUSPEND) ||
-	    conn->answer == CONN_NOT_ASKED || update_keeps(conn))
+	if (update.state == IDLE || conn->answer == CONN_NOT_ASKED)
+		return;
+	if (conn->thrown_out) {
+		thrown_out(conn);
+		return;
+	}
+	if (update_keeps(conn))
 		return;
 	snprintf(message, sizeof(message), "process %d of uid %u went away before it was %s",
 		 conn->pid, conn->uid, update.state == PREPARE ? "prepared" : "suspended");

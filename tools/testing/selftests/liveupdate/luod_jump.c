@@ -214,6 +214,18 @@ JUMP_TEST(is_cancelled)
 	EXPECT_EQ(-ENOENT, luod_ask(&self->root, LUOD_CANCEL));
 }
 
+/* A client that luod has to disconnect takes that for a cancel, so it is one. */
+JUMP_TEST(client_is_thrown_out)
+{
+	go(_metadata, self, "--jump-ms=60000", YES, YES);
+	EXPECT_EQ(-EBADMSG, luod_ask(&self->a, "x\n"));
+	EXPECT_TRUE(luod_ended(&self->a));
+	ASSERT_EQ(0, luod_event(&self->root, "failed"));
+	EXPECT_TRUE(luod_has(&self->root, "\"phase\":\"jump\""));
+	EXPECT_TRUE(luod_has(&self->root, "disconnected by luod"));
+	EXPECT_EQ(1, asked(CANCEL));
+}
+
 /* systemd has come so far that it does not take requests. */
 JUMP_TEST(is_not_to_be_cancelled)
 {

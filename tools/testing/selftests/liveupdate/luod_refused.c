@@ -178,6 +178,27 @@ UPDATE_TEST(client_that_goes_when_it_is_suspended)
 	EXPECT_TRUE(luod_said("session vm of uid 1001 is dropped"));
 }
 
+/* Suspended, and disconnected by luod: it takes that for a cancel, and lives. */
+UPDATE_TEST(client_that_is_thrown_out_when_it_is_suspended)
+{
+	ASSERT_EQ(0, luod_ask(&self->root, LUOD_UPDATE));
+	ASSERT_EQ(0, luod_follow(&self->a, "prepare"));
+	ASSERT_EQ(0, luod_follow(&self->b, "prepare"));
+	ASSERT_EQ(0, luod_follow(&self->b, "suspend"));
+	ASSERT_EQ(0, luod_event(&self->a, "suspend"));
+	EXPECT_EQ(-EBADMSG, luod_ask(&self->b, "x\n"));
+	EXPECT_TRUE(luod_ended(&self->b));
+	ASSERT_EQ(0, luod_event(&self->root, "failed"));
+	EXPECT_TRUE(luod_has(&self->root, "\"phase\":\"suspend\""));
+	EXPECT_TRUE(luod_has(&self->root, "\"uid\":1001,\"state\":\"gone\""));
+	EXPECT_TRUE(luod_has(&self->root, "disconnected by luod"));
+	EXPECT_EQ(0, luod_event(&self->a, "cancel"));
+	/* It can come back with what it has. */
+	luod_leave(&self->b);
+	ASSERT_EQ(0, luod_connect(&self->b, BOB));
+	EXPECT_EQ(0, luod_ask_with(&self->b, ATTACH, &self->session_b, 1));
+}
+
 UPDATE_TEST(cancelled_and_begun_again)
 {
 	int fds = luod_fds(self->pid), late;
