@@ -27,10 +27,12 @@ int call_hello(struct call *call)
 {
 	struct conn *conn = call->conn;
 
-	if ((call->req.has & HAS_PREPARE_MS && call->req.prepare_ms > options.deadline_max_ms) ||
-	    (call->req.has & HAS_SUSPEND_MS && call->req.suspend_ms > options.deadline_max_ms))
-		return call_fail(call, -EINVAL, "no client gets more than %u ms",
+	if (call->req.has & HAS_PREPARE_MS && call->req.prepare_ms > options.deadline_max_ms)
+		return call_fail(call, -EINVAL, "no client gets more than %u ms to prepare",
 				 options.deadline_max_ms);
+	if (call->req.has & HAS_SUSPEND_MS && call->req.suspend_ms > options.suspend_max_ms)
+		return call_fail(call, -EINVAL, "no client gets more than %u ms to suspend",
+				 options.suspend_max_ms);
 	if (call->req.has & HAS_PREPARE_MS)
 		conn->prepare_ms = call->req.prepare_ms;
 	if (call->req.has & HAS_SUSPEND_MS)

@@ -31,7 +31,8 @@ struct options {
 	mode_t socket_mode;
 	uint32_t prepare_ms;		/* deadlines, where nobody says another */
 	uint32_t suspend_ms;
-	uint32_t deadline_max_ms;	/* longest that a client may ask for */
+	uint32_t deadline_max_ms;	/* longest that a client may ask for, to prepare */
+	uint32_t suspend_max_ms;	/* likewise, to suspend: all others stand still */
 	uint32_t jump_ms;		/* longest that a shutdown may take */
 	uint32_t return_ms;		/* then it is said who did not come back */
 	uint32_t stall_ms;		/* longest that a line may take */

@@ -32,6 +32,7 @@ struct options options = {
 	.prepare_ms = 30000,
 	.suspend_ms = 10000,
 	.deadline_max_ms = 600000,
+	.suspend_max_ms = 30000,
 	.jump_ms = 600000,
 	.return_ms = 60000,
 	.stall_ms = 10000,
@@ -46,6 +47,7 @@ enum {
 	OPT_PREPARE_MS,
 	OPT_SUSPEND_MS,
 	OPT_DEADLINE_MAX_MS,
+	OPT_SUSPEND_MAX_MS,
 	OPT_JUMP_MS,
 	OPT_RETURN_MS,
 	OPT_STALL_MS,
@@ -64,6 +66,7 @@ static const struct option long_options[] = {
 	{ "prepare-ms", required_argument, NULL, OPT_PREPARE_MS },
 	{ "suspend-ms", required_argument, NULL, OPT_SUSPEND_MS },
 	{ "deadline-max-ms", required_argument, NULL, OPT_DEADLINE_MAX_MS },
+	{ "suspend-max-ms", required_argument, NULL, OPT_SUSPEND_MAX_MS },
 	{ "jump-ms", required_argument, NULL, OPT_JUMP_MS },
 	{ "return-ms", required_argument, NULL, OPT_RETURN_MS },
 	{ "stall-ms", required_argument, NULL, OPT_STALL_MS },
@@ -87,7 +90,8 @@ static const char usage[] =
 	"      --socket-mode=OCTAL      who may connect (0600)\n"
 	"      --prepare-ms=N           time for clients to prepare (30000)\n"
 	"      --suspend-ms=N           time for clients to suspend (10000)\n"
-	"      --deadline-max-ms=N      most that a client may ask for (600000)\n"
+	"      --deadline-max-ms=N      most that a client may ask for to prepare (600000)\n"
+	"      --suspend-max-ms=N       likewise to suspend (30000)\n"
 	"      --jump-ms=N              longest that a shutdown by systemd may take (600000)\n"
 	"      --return-ms=N            then say who has not come back (60000)\n"
 	"      --stall-ms=N             longest that a line may take (10000)\n"
@@ -146,6 +150,8 @@ static uint32_t *number_option(int opt)
 		return &options.suspend_ms;
 	case OPT_DEADLINE_MAX_MS:
 		return &options.deadline_max_ms;
+	case OPT_SUSPEND_MAX_MS:
+		return &options.suspend_max_ms;
 	case OPT_JUMP_MS:
 		return &options.jump_ms;
 	case OPT_RETURN_MS:
@@ -212,6 +218,9 @@ static void parse_options(int argc, char **argv)
 
 	while ((opt = getopt_long(argc, argv, "s:hV", long_options, &index)) != -1)
 		set_option(opt, opt == 's' ? "--socket" : long_options[index].name);
+	/* What everybody has, everybody may ask for. */
+	if (options.suspend_max_ms < options.suspend_ms)
+		options.suspend_max_ms = options.suspend_ms;
 	if (optind < argc) {
 		fprintf(stderr, "luod: what is \"%s\"?\n", argv[optind]);
 		exit(2);

@@ -30,6 +30,7 @@ static struct {
 	uint64_t number;
 	uint32_t prepare_ms;
 	uint32_t suspend_ms;
+	uint32_t suspend_max_ms;
 	/* When each state began, by the wall clock: the next kernel has it too. */
 	int64_t began[NR_STATES];
 	struct event *next;
@@ -55,12 +56,15 @@ static uint32_t least(uint32_t a, uint32_t b)
 	return a < b ? a : b;
 }
 
-/* What the client wants for itself counts more than what is usual. */
+/*
+ * What the client wants for itself counts more than what is usual. Not more than
+ * what is said for this update, though, while all others stand still.
+ */
 static uint32_t deadline_of(const struct conn *conn)
 {
 	if (update.state == PREPARE)
 		return least(conn->prepare_ms ?: update.prepare_ms, options.deadline_max_ms);
-	return least(conn->suspend_ms ?: update.suspend_ms, options.deadline_max_ms);
+	return least(conn->suspend_ms ?: update.suspend_ms, update.suspend_max_ms);
 }
 
 /* A client, for those who watch. */
@@ -346,7 +350,7 @@ static void on_next(evutil_socket_t fd, short what, void *arg)
 /**
  * update_start - begin an update
  * @prepare_ms: deadline for clients that do not say another; 0 for the usual
- * @suspend_ms: likewise
+ * @suspend_ms: likewise; if it is not 0, nobody gets more
  * @number: gets its number
  *
  * Return: 0; -%EBUSY while one is running, -%ENOEXEC if no image is loaded.
@@ -363,6 +367,7 @@ int update_start(uint32_t prepare_ms, uint32_t suspend_ms, uint64_t *number)
 		return -ENOMEM;
 	update.prepare_ms = prepare_ms ?: options.prepare_ms;
 	update.suspend_ms = suspend_ms ?: options.suspend_ms;
+	update.suspend_max_ms = suspend_ms ?: options.suspend_max_ms;
 	memset(update.began, 0, sizeof(update.began));
 	*number = ++update.number;
 	log_info("update %ju begins", (uintmax_t)update.number);

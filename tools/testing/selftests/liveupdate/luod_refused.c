@@ -115,6 +115,31 @@ UPDATE_TEST(client_that_is_late_to_suspend)
 	EXPECT_EQ(0, luod_event(&self->b, "cancel"));
 }
 
+/* While the others stand still, it gets no more than luod or the update allows. */
+UPDATE_TEST(client_that_wants_long_to_suspend)
+{
+	EXPECT_EQ(-EINVAL, luod_ask(&self->a, "{\"op\":\"hello\",\"suspend_ms\":30001}\n"));
+	ASSERT_EQ(0, luod_ask(&self->a, "{\"op\":\"hello\",\"suspend_ms\":30000}\n"));
+	ASSERT_EQ(0, luod_ask(&self->root, LUOD_UPDATE));
+	ASSERT_EQ(0, luod_follow(&self->a, "prepare"));
+	ASSERT_EQ(0, luod_follow(&self->b, "prepare"));
+	ASSERT_EQ(0, luod_event(&self->a, "suspend"));
+	EXPECT_TRUE(luod_has(&self->a, "\"deadline_ms\":30000"));
+	ASSERT_EQ(0, luod_event(&self->b, "suspend"));
+	EXPECT_TRUE(luod_has(&self->b, "\"deadline_ms\":10000"));
+	ASSERT_EQ(0, luod_ask(&self->root, LUOD_CANCEL));
+
+	ASSERT_EQ(0, luod_ask(&self->root, "{\"op\":\"update\",\"suspend_ms\":300}\n"));
+	ASSERT_EQ(0, luod_follow(&self->a, "prepare"));
+	ASSERT_EQ(0, luod_follow(&self->b, "prepare"));
+	ASSERT_EQ(0, luod_follow(&self->b, "suspend"));
+	ASSERT_EQ(0, luod_event(&self->a, "suspend"));
+	EXPECT_TRUE(luod_has(&self->a, "\"deadline_ms\":300,"));
+	ASSERT_EQ(0, luod_event(&self->root, "failed"));
+	EXPECT_TRUE(luod_has(&self->root, "within 300 ms"));
+	EXPECT_EQ(0, luod_event(&self->b, "cancel"));
+}
+
 UPDATE_TEST(client_that_refuses)
 {
 	ASSERT_EQ(0, luod_ask(&self->root, LUOD_UPDATE));
