@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 #include <errno.h>
 #include <event2/event.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <spawn.h>
 #include <stdio.h>
@@ -10,6 +11,9 @@
 #include "image.h"
 #include "jump.h"
 #include "luod.h"
+
+/* Is there while systemd may have a shutdown to do, in case that luod dies then. */
+#define MARKER		"/run/luod.jump"
 
 /* systemctl only asks: it has its answer at once, or systemd is not well. */
 #define ANSWER_MS	30000
@@ -50,6 +54,7 @@ static void wait_for(enum step step, uint32_t ms)
 static void off(int err, const char *message)
 {
 	jump.step = OFF;
+	unlink(MARKER);
 	event_del(jump.late);
 	jump.hooks->off(err, message);
 }
@@ -162,6 +167,13 @@ static bool make_events(void)
 	return jump.late && jump.child && !event_add(jump.child, NULL);
 }
 
+static int mark(void)
+{
+	int fd = open(MARKER, O_WRONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+
+	return fd < 0 || close(fd) ? -errno : 0;
+}
+
 /**
  * jump_start - go into the next kernel
  * @hooks: who is told if it does not go, after 0 was returned
@@ -182,10 +194,37 @@ int jump_start(const struct jump_hooks *hooks)
 	if (!make_events())
 		return -ENOMEM;
 	jump.hooks = hooks;
-	err = systemctl_start();
-	if (!err)
+	err = mark() ?: systemctl_start();
+	if (err)
+		unlink(MARKER);
+	else
 		wait_for(ASKED, options.jump_ms);
 	return err;
+}
+
+/**
+ * jump_take_over - stop the shutdown that a luod which died had asked for
+ * @hooks: as for jump_start()
+ *
+ * Its clients go on: they must not go on into the next kernel. Waits for what
+ * systemd says, and for no longer than it may take to say it.
+ *
+ * Return: 0 if there was none, or it is off; -%EBUSY if it goes on, and a hook is
+ * told what becomes of it; -%ENOMEM.
+ */
+int jump_take_over(const struct jump_hooks *hooks)
+{
+	if (access(MARKER, F_OK))
+		return 0;
+	if (!make_events())
+		return -ENOMEM;
+	jump.hooks = hooks;
+	jump.err = -ECANCELED;
+	snprintf(jump.reason, sizeof(jump.reason), "luod died and was started again");
+	cancel();
+	while (jump.step == CANCELLING)
+		event_base_loop(base, EVLOOP_ONCE);
+	return jump.step == OFF ? 0 : -EBUSY;
 }
 
 /**

@@ -26,6 +26,7 @@ struct jump_hooks {
 };
 
 int jump_start(const struct jump_hooks *hooks);
+int jump_take_over(const struct jump_hooks *hooks);
 int jump_cancel(int err, const char *reason);
 
 #endif /* LUOD_JUMP_H */

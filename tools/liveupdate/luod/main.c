@@ -360,6 +360,8 @@ int main(int argc, char **argv)
 	catch_signals();
 	fd = open_socket();
 	image_start();
+	if (update_take_over())
+		die("the shutdown that the last luod asked for", -ENOMEM);
 	look_back();
 	if (server_start(fd))
 		die("socket", -ENOMEM);

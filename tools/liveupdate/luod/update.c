@@ -184,7 +184,8 @@ static void fail(int err, const struct conn *culprit, const char *state,
 	send_cancel(&failure);
 	tell_failure(&failure);
 	update.state = IDLE;
-	event_del(update.next);
+	if (update.next)
+		event_del(update.next);
 	forget_answers();
 	sessions_drop_left();
 }
@@ -334,6 +335,26 @@ static void jump(void)
 		snprintf(message, sizeof(message),
 			 "the kernel did not go: %s; its log says more", strerror(-err));
 	fail(err, NULL, "", message);
+}
+
+/**
+ * update_take_over - end the update of a luod that died in its last phase
+ *
+ * Before there are clients. If it cannot be stopped, it is as if it were this
+ * luod's: nobody comes in.
+ *
+ * Return: 0 or -%ENOMEM.
+ */
+int update_take_over(void)
+{
+	int err;
+
+	update.state = JUMP;
+	err = jump_take_over(&jump_hooks);
+	if (err == -EBUSY)
+		return 0;
+	update.state = IDLE;
+	return err;
 }
 
 static void on_next(evutil_socket_t fd, short what, void *arg)

@@ -12,6 +12,9 @@
 
 #define ALICE		1000
 
+#define MARKER		"/run/luod.jump"
+#define ATTACH		"{\"op\":\"attach\"}\n"
+
 #define FAKES		"/tmp/fake"
 #define SYSTEMCTL	FAKES "/systemctl"
 
@@ -87,6 +90,7 @@ FIXTURE_SETUP(jump)
 	if (!lu_stage())
 		SKIP(return, LU_NO_GUEST);
 	unlink(LUOD_LOG);
+	unlink(MARKER);
 	unlink(FAKES "/now");
 	mkdir(FAKES, 0755);
 	ASSERT_EQ(0, write_script("systemctl", DISPATCH));
@@ -288,6 +292,57 @@ JUMP_TEST(who_cancels_goes_away)
 	EXPECT_TRUE(luod_has(&self->root, "\"ok\":true"));
 	/* Once for both. */
 	EXPECT_EQ(1, asked(CANCEL));
+}
+
+/* luod dies, its clients go on, and the shutdown that it asked for does as well. */
+static void die_and_start(struct __test_metadata *_metadata, FIXTURE_DATA(jump) * self)
+{
+	static char *const args[] = { "--jump=systemd", "--jump-ms=60000", NULL };
+
+	ASSERT_EQ(128 + SIGKILL, luod_stop(self->pid, SIGKILL));
+	EXPECT_TRUE(luod_ended(&self->a));
+	luod_leave(&self->a);
+	luod_leave(&self->root);
+	self->pid = luod_start(args);
+	ASSERT_LT(0, self->pid);
+	ASSERT_EQ(0, luod_connect(&self->root, 0));
+	ASSERT_EQ(0, luod_ask(&self->root, LUOD_WATCH));
+	ASSERT_EQ(0, luod_connect(&self->a, ALICE));
+}
+
+JUMP_TEST(luod_dies)
+{
+	go(_metadata, self, "--jump-ms=60000", YES, YES);
+	EXPECT_EQ(0, access(MARKER, F_OK));
+	die_and_start(_metadata, self);
+	/* Before anybody could come in. */
+	EXPECT_EQ(1, asked(CANCEL));
+	EXPECT_NE(0, access(MARKER, F_OK));
+	EXPECT_EQ(0, luod_ask_with(&self->a, ATTACH, &self->session, 1));
+
+	/* It has nothing to stop the next time, but for what it asks for itself. */
+	EXPECT_EQ(0, update(self));
+	EXPECT_TRUE(await_asked(KEXEC, 2));
+	cancel(_metadata, self);
+	EXPECT_EQ(2, asked(CANCEL));
+	EXPECT_NE(0, access(MARKER, F_OK));
+}
+
+/* And cannot be stopped: who would run on into the next kernel does not come in. */
+JUMP_TEST(luod_dies_too_late)
+{
+	go(_metadata, self, "--jump-ms=60000", YES, NO);
+	die_and_start(_metadata, self);
+	EXPECT_EQ(1, asked(CANCEL));
+	EXPECT_TRUE(luod_said("does not stop the shutdown"));
+	EXPECT_EQ(-EAGAIN, luod_ask_with(&self->a, ATTACH, &self->session, 1));
+	EXPECT_EQ(-EAGAIN, luod_session(&self->a, "new"));
+	EXPECT_EQ(-EBUSY, luod_ask(&self->root, LUOD_UPDATE));
+	EXPECT_EQ(0, luod_ask(&self->root, LUOD_STATUS));
+	EXPECT_TRUE(luod_has(&self->root, "\"state\":\"jump\""));
+	ASSERT_EQ(0, write_script("cancel", YES));
+	EXPECT_EQ(0, luod_ask(&self->root, LUOD_CANCEL));
+	EXPECT_EQ(0, luod_ask_with(&self->a, ATTACH, &self->session, 1));
 }
 
 /* luoctl waits for the answer, and says what it was. */
