@@ -180,11 +180,12 @@ int image_check(int kernel, int initrd, const char *cmdline)
 /**
  * image_jump - go into the next kernel
  *
+ * What is dirty has to be written out by now.
+ *
  * Return: why not. Sessions and files are as they were.
  */
 int image_jump(void)
 {
-	sync();
 	reboot(LINUX_REBOOT_CMD_KEXEC);
 	return -errno;
 }

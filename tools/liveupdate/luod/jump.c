@@ -5,15 +5,21 @@
 #include <signal.h>
 #include <spawn.h>
 #include <stdio.h>
+#include <string.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "image.h"
 #include "jump.h"
+#include "log.h"
 #include "luod.h"
+#include "sync.h"
 
 /* Is there while systemd may have a shutdown to do, in case that luod dies then. */
 #define MARKER		"/run/luod.jump"
+
+/* How long all clients stand still for the sake of file systems. */
+#define SYNC_MS		2000
 
 /* systemctl only asks: it has its answer at once, or systemd is not well. */
 #define ANSWER_MS	30000
@@ -24,6 +30,8 @@ enum step {
 	WAITING,	/* it was accepted */
 	STOPPING,	/* systemctl start is killed, then as below */
 	CANCELLING,	/* systemctl cancel runs */
+	SYNCING,	/* without systemd: file systems are written out */
+	CALLED_OFF,	/* meanwhile; the hook is told from the event loop */
 };
 
 static struct {
@@ -84,6 +92,19 @@ static int systemctl_cancel(void)
 	static char *const argv[] = { "systemctl", "--no-ask-password", "cancel", NULL };
 
 	return systemctl(argv);
+}
+
+static void leap(void)
+{
+	char message[160];
+	int err;
+
+	if (jump.step != SYNCING)
+		return;
+	err = image_jump();
+	snprintf(message, sizeof(message), "the kernel did not go: %s; its log says more",
+		 strerror(-err));
+	off(err, message);
 }
 
 /* Too late for systemd to stop it, or systemd does not answer. */
@@ -150,6 +171,12 @@ static void on_late(evutil_socket_t fd, short what, void *arg)
 		snprintf(reason, sizeof(reason), "the shutdown did not come within %u ms",
 			 options.jump_ms);
 		jump_cancel(-ETIMEDOUT, reason);
+	} else if (jump.step == SYNCING) {
+		log_warning("not all file systems are written out after %u ms: the kernel goes all the same",
+			    SYNC_MS);
+		leap();
+	} else if (jump.step == CALLED_OFF) {
+		off(jump.err, jump.reason);
 	} else if (jump.pid > 0) {
 		/* A child that is killed is one that has ended. */
 		kill(jump.pid, SIGKILL);
@@ -167,6 +194,16 @@ static bool make_events(void)
 	return jump.late && jump.child && !event_add(jump.child, NULL);
 }
 
+/* With a limit: one that does not answer stops nobody but its own users. */
+static int sync_and_leap(const struct jump_hooks *hooks)
+{
+	if (!make_events())
+		return -ENOMEM;
+	jump.hooks = hooks;
+	wait_for(SYNCING, sync_start(leap) ? 0 : SYNC_MS);
+	return 0;
+}
+
 static int mark(void)
 {
 	int fd = open(MARKER, O_WRONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
@@ -175,19 +212,29 @@ static int mark(void)
 }
 
 /**
+ * jump_prepare - an update has begun: do what need not wait for its end
+ */
+void jump_prepare(void)
+{
+	/* systemd does that itself, and has a limit. */
+	if (!by_systemd() && sync_start(NULL))
+		log_warning("file systems are not written out before clients are suspended");
+}
+
+/**
  * jump_start - go into the next kernel
  * @hooks: who is told if it does not go, after 0 was returned
  *
- * Return: 0 if systemd was asked to; why not otherwise, and nothing has changed:
- * -%ENOEXEC if no image is loaded any more, -%ENOMEM, or what the reboot or the
- * start of systemctl failed with.
+ * Return: 0 if it is under way; why not otherwise, and nothing has changed:
+ * -%ENOEXEC if no image is loaded any more, -%ENOMEM, or what the start of
+ * systemctl failed with.
  */
 int jump_start(const struct jump_hooks *hooks)
 {
 	int err;
 
 	if (!by_systemd())
-		return image_jump();
+		return sync_and_leap(hooks);
 	/* Without one, systemd would stop everything for an ordinary reboot. */
 	if (!image_loaded())
 		return -ENOEXEC;
@@ -232,19 +279,21 @@ int jump_take_over(const struct jump_hooks *hooks)
  * @err: what the hook is told then
  * @reason: likewise, for people
  *
- * Return: 0 if systemd is being asked, one of the hooks is told; -%EBUSY if there
- * is no shutdown that could be stopped.
+ * Return: 0 if one of the hooks is told from the event loop, for systemd after its
+ * answer; -%EBUSY if there is no shutdown that could be stopped.
  */
 int jump_cancel(int err, const char *reason)
 {
 	if (jump.step == OFF)
 		return -EBUSY;
-	if (jump.step == STOPPING || jump.step == CANCELLING)
+	if (jump.step == STOPPING || jump.step == CANCELLING || jump.step == CALLED_OFF)
 		return 0;
 	jump.err = err;
 	snprintf(jump.reason, sizeof(jump.reason), "%s", reason);
-	/* Whatever it has asked for is to come before the next one asks. */
-	if (jump.step == ASKED && jump.pid > 0) {
+	if (jump.step == SYNCING) {
+		wait_for(CALLED_OFF, 0);
+	} else if (jump.step == ASKED && jump.pid > 0) {
+		/* Whatever it has asked for is to come before the next one asks. */
 		wait_for(STOPPING, ANSWER_MS);
 		kill(jump.pid, SIGKILL);
 	} else {

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * The way into the next kernel: at once, or by systemd, which stops services
- * before. A shutdown can be refused, can hang, and can be stopped as long as
- * systemd itself runs:
+ * The way into the next kernel: at once, but for two seconds at most in which file
+ * systems are written out; or by systemd, which stops services before. A shutdown
+ * can be refused, can hang, and can be stopped as long as systemd itself runs:
  *
  *	asked --> waiting --> (the next kernel)
  *	  |          |  ^
@@ -25,6 +25,7 @@ struct jump_hooks {
 	void (*stuck)(const char *message);
 };
 
+void jump_prepare(void);
 int jump_start(const struct jump_hooks *hooks);
 int jump_take_over(const struct jump_hooks *hooks);
 int jump_cancel(int err, const char *reason);

@@ -7,6 +7,7 @@
  *	update.c, after.c			before the kexec, after it
  *	conn.c, gate.c, jump.c			lines in and out, descriptors in; the way out
  *	sessions.c, journal.c, image.c, turn.c	what luod has
+ *	sync.c					file systems
  *	request.c, names.c, log.c, notify.c	leaves
  */
 #ifndef LUOD_H

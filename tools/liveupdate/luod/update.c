@@ -332,8 +332,8 @@ static void jump(void)
 	if (err == -ENOEXEC)
 		snprintf(message, sizeof(message), "the image is not loaded any more");
 	else
-		snprintf(message, sizeof(message),
-			 "the kernel did not go: %s; its log says more", strerror(-err));
+		snprintf(message, sizeof(message), "the reboot cannot be asked for: %s",
+			 strerror(-err));
 	fail(err, NULL, "", message);
 }
 
@@ -392,6 +392,7 @@ int update_start(uint32_t prepare_ms, uint32_t suspend_ms, uint64_t *number)
 	memset(update.began, 0, sizeof(update.began));
 	*number = ++update.number;
 	log_info("update %ju begins", (uintmax_t)update.number);
+	jump_prepare();
 	ask_all(PREPARE);
 	return 0;
 }

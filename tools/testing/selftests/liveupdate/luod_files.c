@@ -33,6 +33,7 @@ enum {
 	ATTACH_ROOT = 104,
 	FLUSH = 108,
 	WALK = 110,
+	WRITE = 118,
 	CLUNK = 120,
 };
 
@@ -44,7 +45,8 @@ enum {
 
 /*
  * A filesystem with one file, by a server that can leave the end of a file without
- * an answer: whoever closes the last descriptor of it waits.
+ * an answer: whoever closes the last descriptor of it waits. The same for what is
+ * written to it, where the mount has that wait for a sync.
  */
 static struct {
 	int socket;
@@ -165,7 +167,8 @@ static bool is_held(const struct message *in)
 	bool hold;
 
 	pthread_mutex_lock(&server.lock);
-	hold = server.hold && in->buf[4] == CLUNK && server.is_open[get(in, HEAD, 4) % FIDS];
+	hold = server.hold && (in->buf[4] == WRITE ||
+			       (in->buf[4] == CLUNK && server.is_open[get(in, HEAD, 4) % FIDS]));
 	if (hold) {
 		server.nr_held++;
 		pthread_cond_broadcast(&server.held);
@@ -193,9 +196,9 @@ static void *server_main(void *arg)
 	return NULL;
 }
 
-static int server_start(void)
+static int server_start(const char *more)
 {
-	char options[128];
+	char options[160];
 	int err, pair[2];
 
 	err = lu_load_module("net/9p/9pnet_fd", "");
@@ -209,7 +212,8 @@ static int server_start(void)
 	server.nr_held = 0;
 	err = -pthread_create(&server.thread, NULL, server_main, NULL);
 	snprintf(options, sizeof(options),
-		 "trans=fd,rfdno=%d,wfdno=%d,version=9p2000.L,access=any", pair[1], pair[1]);
+		 "trans=fd,rfdno=%d,wfdno=%d,version=9p2000.L,access=any%s", pair[1], pair[1],
+		 more);
 	if (!err && mount("slow", DIR, "9p", 0, options))
 		err = -errno;
 	close(pair[1]);
@@ -279,7 +283,7 @@ FIXTURE_SETUP(luod)
 	if (!lu_stage())
 		SKIP(return, "alone with the agent in a guest only");
 	unlink(LUOD_LOG);
-	ASSERT_EQ(0, server_start());
+	ASSERT_EQ(0, server_start(""));
 	self->pid = luod_start(args);
 	ASSERT_LT(0, self->pid);
 	ASSERT_EQ(0, luod_connect(&self->root, 0));
@@ -557,4 +561,51 @@ FILES_TEST(trial_of_a_dead_luod)
 	EXPECT_EQ('0', loaded());
 	EXPECT_NE(0, access("/run/luod.trial", F_OK));
 	EXPECT_TRUE(luod_said("the last luod died while it checked an image"));
+}
+
+/* All are suspended, and the kernel has no image to go into. */
+static void suspend(struct __test_metadata *_metadata, FIXTURE_DATA(luod) * self)
+{
+	ASSERT_EQ(0, luod_load_next(&self->root));
+	ASSERT_EQ(0, luod_ask(&self->root, LUOD_UPDATE));
+	ASSERT_EQ(0, luod_event(&self->a, "prepare"));
+	ASSERT_TRUE(server_holds(1));
+	ASSERT_EQ(0, luod_answer(&self->a, "ready", "prepare"));
+	ASSERT_EQ(0, luod_event(&self->a, "suspend"));
+	ASSERT_EQ(0, lu_unload());
+	ASSERT_EQ(0, luod_answer(&self->a, "ready", "suspend"));
+}
+
+/* What is dirty in it cannot be written out: that is no reason to stand still. */
+FILES_TEST(file_system_that_does_not_answer)
+{
+	static char page[LU_PAGE];
+	int fd, session;
+
+	server_stop();
+	ASSERT_EQ(0, server_start(",cache=loose,ignoreqv"));
+	fd = open_file();
+	ASSERT_LE(0, fd);
+	ASSERT_EQ(LU_PAGE, pwrite(fd, page, LU_PAGE, 0));
+	ASSERT_EQ(0, luod_ask(&self->root, LUOD_WATCH));
+	session = luod_session(&self->a, "vm");
+	ASSERT_LE(0, session);
+
+	server_hold(true);
+	suspend(_metadata, self);
+	ASSERT_EQ(KSFT_PASS, _metadata->exit_code);
+	ASSERT_EQ(0, luod_event(&self->root, "failed"));
+	EXPECT_TRUE(luod_has(&self->root, "\"phase\":\"jump\""));
+	EXPECT_TRUE(luod_has(&self->root, "the kernel did not go"));
+	EXPECT_TRUE(luod_said("not all file systems are written out after 2000 ms"));
+	EXPECT_EQ(0, luod_event(&self->a, "cancel"));
+
+	/* Nor for not being asked. */
+	suspend(_metadata, self);
+	ASSERT_EQ(KSFT_PASS, _metadata->exit_code);
+	EXPECT_EQ(0, luod_ask(&self->root, LUOD_CANCEL));
+	ASSERT_EQ(0, luod_event(&self->a, "cancel"));
+	EXPECT_TRUE(luod_has(&self->a, "ECANCELED"));
+	/* With the initramfs; the file stays open until nobody waits for the server. */
+	self->fds += LOADED_FDS + 1;
 }
