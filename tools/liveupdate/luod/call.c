@@ -109,9 +109,11 @@ static void run_with_device(struct turn *turn, int device)
 	call->device = device;
 	if (device == -EBUSY)
 		err = call_fail(call, -EBUSY, "somebody else keeps /dev/liveupdate open");
-	else if (device < 0)
+	else if (device == -ENOENT || device == -ENODEV || device == -ENXIO)
 		err = call_fail(call, device, "no live update in this kernel: /dev/liveupdate: %s",
 				strerror(-device));
+	else if (device < 0)
+		err = call_fail(call, device, "/dev/liveupdate: %s", strerror(-device));
 	else
 		err = table[call->req.op].run(call);
 	/* Before the answer: who reads it may want the device next. */

@@ -264,12 +264,19 @@ static void catch_signals(void)
 	catch(SIGINT);
 }
 
-/* A few descriptors for each session of each user. */
+/* Of one process, as the kernel has it when nobody says otherwise. */
+#define NR_OPEN		1048576
+
+/*
+ * A few descriptors for each session of each user. Without a service manager the
+ * limit is 4096, which a dozen users reach with what each of them may have.
+ */
 static void raise_limit(void)
 {
-	struct rlimit limit;
+	struct rlimit limit, most = { NR_OPEN, NR_OPEN };
 
-	if (getrlimit(RLIMIT_NOFILE, &limit))
+	if (getrlimit(RLIMIT_NOFILE, &limit) ||
+	    (limit.rlim_max < NR_OPEN && !setrlimit(RLIMIT_NOFILE, &most)))
 		return;
 	limit.rlim_cur = limit.rlim_max;
 	setrlimit(RLIMIT_NOFILE, &limit);

@@ -25,7 +25,12 @@
 
 #define BACKLOG		64
 
+/* How long nobody is taken after there was nothing left to take somebody with. */
+#define REST_MS		1000
+
 static struct event *incoming;
+static struct event *rested;
+static bool exhausted;
 static struct sockaddr_un address;
 static bool ours;	/* the socket's file, not a service manager's */
 
@@ -55,6 +60,25 @@ static uid_t socket_owner(void)
 	return address.sun_path[0] && !stat(address.sun_path, &st) ? st.st_uid : 0;
 }
 
+static void on_rested(evutil_socket_t fd, short what, void *arg)
+{
+	event_add(incoming, NULL);
+}
+
+/* Whoever waits goes on waiting: do not spin, and say it once. */
+static void no_client(int err)
+{
+	struct timeval t = to_timeval(REST_MS);
+
+	if (err == EAGAIN || err == EINTR || err == ECONNABORTED)
+		return;
+	if (!exhausted)
+		log_warning("no new client until others go: %s", strerror(err));
+	exhausted = true;
+	event_del(incoming);
+	event_add(rested, &t);
+}
+
 static void on_incoming(evutil_socket_t fd, short what, void *arg)
 {
 	struct ucred peer = { 0 };
@@ -63,10 +87,10 @@ static void on_incoming(evutil_socket_t fd, short what, void *arg)
 
 	conn = accept4(fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
 	if (conn < 0) {
-		if (errno != EAGAIN && errno != EINTR && errno != ECONNABORTED)
-			log_warning("no new client: %s", strerror(errno));
+		no_client(errno);
 		return;
 	}
+	exhausted = false;
 	err = getsockopt(conn, SOL_SOCKET, SO_PEERCRED, &peer, &len) ? -errno : 0;
 	if (err)
 		gate_close(conn);
@@ -147,7 +171,8 @@ int server_start(int fd)
 	if (!ours)
 		getsockname(fd, (struct sockaddr *)&address, &len);
 	incoming = event_new(base, fd, EV_READ | EV_PERSIST, on_incoming, NULL);
-	return incoming && !event_add(incoming, NULL) ? 0 : -ENOMEM;
+	rested = evtimer_new(base, on_rested, NULL);
+	return incoming && rested && !event_add(incoming, NULL) ? 0 : -ENOMEM;
 }
 
 /**
@@ -156,6 +181,7 @@ int server_start(int fd)
 void server_stop(void)
 {
 	event_del(incoming);
+	event_del(rested);
 	if (ours)
 		unlink(address.sun_path);
 	conn_close_all();

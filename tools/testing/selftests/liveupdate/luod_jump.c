@@ -53,29 +53,14 @@ static int write_script(const char *name, const char *text)
 	return system(path) ? -EIO : 0;
 }
 
-/* How often it was asked for. */
-static int asked(const char *what)
-{
-	static char text[1 << 16];
-	int fd = open(LUOD_LOG, O_RDONLY | O_CLOEXEC), n = 0;
-	ssize_t len = read(fd, text, sizeof(text) - 1);
-	const char *p;
-
-	close(fd);
-	text[len > 0 ? len : 0] = 0;
-	for (p = text; (p = strstr(p, what)); p++)
-		n++;
-	return n;
-}
-
 static bool await_asked(const char *what, int n)
 {
 	struct timespec tick = { .tv_nsec = 10 * 1000 * 1000 };
 	int i;
 
-	for (i = 0; i < LUOD_PATIENCE_MS / 10 && asked(what) < n; i++)
+	for (i = 0; i < LUOD_PATIENCE_MS / 10 && luod_times_said(what) < n; i++)
 		nanosleep(&tick, NULL);
-	return asked(what) == n;
+	return luod_times_said(what) == n;
 }
 
 FIXTURE(jump)
@@ -176,13 +161,13 @@ JUMP_TEST(never_comes)
 	go(_metadata, self, "--jump-ms=1000", YES, YES);
 	expect_off(_metadata, self, "ETIMEDOUT");
 	EXPECT_TRUE(luod_has(&self->root, "the shutdown did not come within 1000 ms"));
-	EXPECT_EQ(1, asked(CANCEL));
+	EXPECT_EQ(1, luod_times_said(CANCEL));
 
 	/* And again. */
 	EXPECT_EQ(0, update(self));
 	expect_off(_metadata, self, "ETIMEDOUT");
-	EXPECT_EQ(2, asked(KEXEC));
-	EXPECT_EQ(2, asked(CANCEL));
+	EXPECT_EQ(2, luod_times_said(KEXEC));
+	EXPECT_EQ(2, luod_times_said(CANCEL));
 }
 
 /* There may be another shutdown under way: that one is not luod's to cancel. */
@@ -190,7 +175,7 @@ JUMP_TEST(is_refused)
 {
 	go(_metadata, self, "--jump-ms=60000", NO, YES);
 	expect_off(_metadata, self, "ECANCELED");
-	EXPECT_EQ(0, asked(CANCEL));
+	EXPECT_EQ(0, luod_times_said(CANCEL));
 }
 
 /* Nobody goes into a kernel that nobody has loaded, and systemd is not asked to. */
@@ -208,7 +193,7 @@ JUMP_TEST(image_is_gone)
 	EXPECT_TRUE(luod_has(&self->root, "ENOEXEC"));
 	EXPECT_TRUE(luod_has(&self->root, "not loaded any more"));
 	EXPECT_EQ(0, luod_event(&self->a, "cancel"));
-	EXPECT_EQ(0, asked("systemctl "));
+	EXPECT_EQ(0, luod_times_said("systemctl "));
 }
 
 JUMP_TEST(is_cancelled)
@@ -227,7 +212,7 @@ JUMP_TEST(client_is_thrown_out)
 	ASSERT_EQ(0, luod_event(&self->root, "failed"));
 	EXPECT_TRUE(luod_has(&self->root, "\"phase\":\"jump\""));
 	EXPECT_TRUE(luod_has(&self->root, "disconnected by luod"));
-	EXPECT_EQ(1, asked(CANCEL));
+	EXPECT_EQ(1, luod_times_said(CANCEL));
 }
 
 /* systemd has come so far that it does not take requests. */
@@ -261,7 +246,7 @@ JUMP_TEST(systemctl_hangs)
 {
 	go(_metadata, self, "--jump-ms=1000", NEVER, YES);
 	expect_off(_metadata, self, "ETIMEDOUT");
-	EXPECT_EQ(1, asked(CANCEL));
+	EXPECT_EQ(1, luod_times_said(CANCEL));
 }
 
 /* It is asked again after the same time. */
@@ -291,7 +276,7 @@ JUMP_TEST(who_cancels_goes_away)
 	ASSERT_EQ(0, luod_receive(&self->root));
 	EXPECT_TRUE(luod_has(&self->root, "\"ok\":true"));
 	/* Once for both. */
-	EXPECT_EQ(1, asked(CANCEL));
+	EXPECT_EQ(1, luod_times_said(CANCEL));
 }
 
 /* luod dies, its clients go on, and the shutdown that it asked for does as well. */
@@ -316,7 +301,7 @@ JUMP_TEST(luod_dies)
 	EXPECT_EQ(0, access(MARKER, F_OK));
 	die_and_start(_metadata, self);
 	/* Before anybody could come in. */
-	EXPECT_EQ(1, asked(CANCEL));
+	EXPECT_EQ(1, luod_times_said(CANCEL));
 	EXPECT_NE(0, access(MARKER, F_OK));
 	EXPECT_EQ(0, luod_ask_with(&self->a, ATTACH, &self->session, 1));
 
@@ -324,7 +309,7 @@ JUMP_TEST(luod_dies)
 	EXPECT_EQ(0, update(self));
 	EXPECT_TRUE(await_asked(KEXEC, 2));
 	cancel(_metadata, self);
-	EXPECT_EQ(2, asked(CANCEL));
+	EXPECT_EQ(2, luod_times_said(CANCEL));
 	EXPECT_NE(0, access(MARKER, F_OK));
 }
 
@@ -333,7 +318,7 @@ JUMP_TEST(luod_dies_too_late)
 {
 	go(_metadata, self, "--jump-ms=60000", YES, NO);
 	die_and_start(_metadata, self);
-	EXPECT_EQ(1, asked(CANCEL));
+	EXPECT_EQ(1, luod_times_said(CANCEL));
 	EXPECT_TRUE(luod_said("does not stop the shutdown"));
 	EXPECT_EQ(-EAGAIN, luod_ask_with(&self->a, ATTACH, &self->session, 1));
 	EXPECT_EQ(-EAGAIN, luod_session(&self->a, "new"));
@@ -383,12 +368,12 @@ JUMP_TEST(luoctl_gets_signals)
 	pid = update_by_luoctl(self, 2);
 	ASSERT_LT(0, pid);
 	EXPECT_EQ(128 + SIGTERM, luod_stop(pid, SIGTERM));
-	EXPECT_EQ(0, asked(CANCEL));
+	EXPECT_EQ(0, luod_times_said(CANCEL));
 	cancel(_metadata, self);
 
 	pid = update_by_luoctl(self, 3);
 	ASSERT_LT(0, pid);
 	EXPECT_EQ(6, luod_stop(pid, SIGINT));
-	EXPECT_EQ(2, asked(CANCEL));
+	EXPECT_EQ(2, luod_times_said(CANCEL));
 	expect_off(_metadata, self, "ECANCELED");
 }

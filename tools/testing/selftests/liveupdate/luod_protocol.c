@@ -304,6 +304,57 @@ TEST_F(luod, limits)
 		luod_leave(&c[i]);
 }
 
+#define NO_CLIENT	"no new client until others go: Too many open files"
+
+/* Clock ticks that a process has run. */
+static int ticks(pid_t pid)
+{
+	int user = 0, kernel = 0;
+	char path[64];
+	FILE *file;
+
+	snprintf(path, sizeof(path), "/proc/%d/stat", pid);
+	file = fopen(path, "re");
+	if (!file || fscanf(file, "%*d %*s %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %d %d",
+			    &user, &kernel) != 2)
+		user = -1;
+	if (file)
+		fclose(file);
+	return user + kernel;
+}
+
+/* Everybody's together are more than a process can have: some wait, luod does not. */
+TEST_F(luod, more_clients_than_descriptors)
+{
+	const struct timespec while_they_wait = { .tv_sec = 2 };
+	struct rlimit usual, few;
+	struct luod_client c[10];
+	int i, before;
+
+	ASSERT_EQ(0, prlimit(self->pid, RLIMIT_NOFILE, NULL, &usual));
+	EXPECT_LT(4096, usual.rlim_cur);
+	few = usual;
+	few.rlim_cur = luod_fds(self->pid) + 4;
+	ASSERT_EQ(0, prlimit(self->pid, RLIMIT_NOFILE, &few, NULL));
+	for (i = 0; i < 10; i++)
+		ASSERT_EQ(0, luod_connect(&c[i], 2000 + i));
+	EXPECT_TRUE(luod_said(NO_CLIENT));
+	before = ticks(self->pid);
+	ASSERT_EQ(0, nanosleep(&while_they_wait, NULL));
+	/* Half a second of CPU would be a quarter of the time. */
+	EXPECT_GT(sysconf(_SC_CLK_TCK) / 2, ticks(self->pid) - before);
+	EXPECT_EQ(1, luod_times_said(NO_CLIENT));
+	EXPECT_EQ(0, luod_ask(&self->root, LUOD_STATUS));
+	/* They go, and the others have their turn. */
+	for (i = 0; i < 6; i++)
+		luod_leave(&c[i]);
+	for (i = 6; i < 10; i++) {
+		EXPECT_EQ(0, luod_ask(&c[i], "{\"op\":\"hello\"}\n"));
+		luod_leave(&c[i]);
+	}
+	ASSERT_EQ(0, prlimit(self->pid, RLIMIT_NOFILE, &usual, NULL));
+}
+
 /* A session counts as long as its user has it, whether luod is told or not. */
 TEST_F(luod, limit_of_one_who_leaves)
 {

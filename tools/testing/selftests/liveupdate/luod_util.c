@@ -151,6 +151,21 @@ bool luod_said(const char *what)
 	return false;
 }
 
+/* How often @what has been logged until now. */
+int luod_times_said(const char *what)
+{
+	static char text[1 << 20];
+	int fd = open(LUOD_LOG, O_RDONLY | O_CLOEXEC), times = 0;
+	ssize_t n = read(fd, text, sizeof(text) - 1);
+	const char *s;
+
+	close(fd);
+	text[n > 0 ? n : 0] = 0;
+	for (s = text; (s = strstr(s, what)); s++)
+		times++;
+	return times;
+}
+
 /* How many descriptors luod has. */
 int luod_fds(pid_t pid)
 {

@@ -26,6 +26,7 @@ pid_t luod_spawn(char *const argv[]);
 int luod_wait(pid_t pid);
 int luod_run(char *const argv[]);
 bool luod_said(const char *what);
+int luod_times_said(const char *what);
 int luod_fds(pid_t pid);
 bool luod_await_fds(pid_t pid, int want);
 int luod_children(pid_t pid);
