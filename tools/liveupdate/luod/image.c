@@ -27,6 +27,9 @@ static struct {
 /* What is loaded is not to be gone into. */
 static bool trial;
 
+/* A trial is loaded that could not be unloaded, or another's image in its place. */
+static bool doubtful;
+
 static int file_load(int kernel, int initrd, const char *cmdline)
 {
 	unsigned long flags = initrd < 0 ? KEXEC_FILE_NO_INITRAMFS : 0;
@@ -56,14 +59,35 @@ static void end_trial(void)
 	unlink(TRIAL);
 }
 
-/* While somebody else loads an image, this one cannot be unloaded: later, then. */
+/*
+ * While somebody else loads an image, this one cannot be unloaded, nor later: what
+ * is loaded then is that other image, if that went well.
+ */
 static int drop_trial(void)
 {
 	int err = trial ? unload() : 0;
 
-	if (!err && trial)
-		end_trial();
+	if (!trial)
+		return 0;
+	if (err) {
+		log_warning("the image of a check cannot be unloaded, somebody else is about to load one: no update until one is loaded by luod");
+		doubtful = true;
+	}
+	end_trial();
 	return err;
+}
+
+static bool any_loaded(void)
+{
+	int fd = open(LOADED, O_RDONLY | O_CLOEXEC);
+	char c = '0';
+
+	if (fd < 0)
+		return image.kernel >= 0;
+	if (read(fd, &c, 1) != 1)
+		c = '0';
+	close(fd);
+	return c == '1';
 }
 
 static void forget(void)
@@ -107,8 +131,7 @@ int image_load(int kernel, int initrd, const char *cmdline)
 		free(copy);
 		return err;
 	}
-	if (trial)
-		end_trial();
+	doubtful = false;
 	forget();
 	image.kernel = kernel;
 	image.initrd = initrd;
@@ -121,15 +144,11 @@ int image_load(int kernel, int initrd, const char *cmdline)
  */
 bool image_loaded(void)
 {
-	int fd = drop_trial() ? -1 : open(LOADED, O_RDONLY | O_CLOEXEC);
-	char c = '0';
+	bool loaded = any_loaded();
 
-	if (fd < 0)
-		return !trial && image.kernel >= 0;
-	if (read(fd, &c, 1) != 1)
-		c = '0';
-	close(fd);
-	return c == '1';
+	if (!loaded)
+		doubtful = false;
+	return loaded && !doubtful;
 }
 
 /* The trial was a success: load what was loaded before it. */
@@ -166,7 +185,7 @@ int image_check(int kernel, int initrd, const char *cmdline)
 	bool loaded = image_loaded();
 	int err;
 
-	if (trial || (loaded && image.kernel < 0))
+	if (doubtful || (loaded && image.kernel < 0))
 		return -EBUSY;
 	begin_trial();
 	err = file_load(kernel, initrd, cmdline);

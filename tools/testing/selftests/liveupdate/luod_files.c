@@ -33,6 +33,7 @@ enum {
 	ATTACH_ROOT = 104,
 	FLUSH = 108,
 	WALK = 110,
+	READ = 116,
 	WRITE = 118,
 	CLUNK = 120,
 };
@@ -45,8 +46,8 @@ enum {
 
 /*
  * A filesystem with one file, by a server that can leave the end of a file without
- * an answer: whoever closes the last descriptor of it waits. The same for what is
- * written to it, where the mount has that wait for a sync.
+ * an answer: whoever closes the last descriptor of it waits. The same for whoever
+ * reads it, and for what is written to it, where the mount has that wait for a sync.
  */
 static struct {
 	int socket;
@@ -167,7 +168,7 @@ static bool is_held(const struct message *in)
 	bool hold;
 
 	pthread_mutex_lock(&server.lock);
-	hold = server.hold && (in->buf[4] == WRITE ||
+	hold = server.hold && (in->buf[4] == READ || in->buf[4] == WRITE ||
 			       (in->buf[4] == CLUNK && server.is_open[get(in, HEAD, 4) % FIDS]));
 	if (hold) {
 		server.nr_held++;
@@ -561,6 +562,49 @@ FILES_TEST(trial_of_a_dead_luod)
 	EXPECT_EQ('0', loaded());
 	EXPECT_NE(0, access("/run/luod.trial", F_OK));
 	EXPECT_TRUE(luod_said("the last luod died while it checked an image"));
+}
+
+/* It loads what the server does not give it, and keeps others from it meanwhile. */
+static void *slow_loader(void *arg)
+{
+	lu_load_image(DIR "/file", "");
+	return NULL;
+}
+
+/* It cannot be unloaded, and what is loaded afterwards is somebody else's. */
+FILES_TEST(trial_while_another_loads)
+{
+	pthread_t loader;
+
+	EXPECT_EQ(128 + SIGKILL, luod_stop(self->pid, SIGKILL));
+	luod_leave(&self->root);
+	luod_leave(&self->a);
+	luod_leave(&self->b);
+	ASSERT_EQ(0, close(open("/run/luod.trial", O_CREAT | O_WRONLY | O_CLOEXEC, 0600)));
+	server_hold(true);
+	ASSERT_EQ(0, pthread_create(&loader, NULL, slow_loader, NULL));
+	ASSERT_TRUE(server_holds(1));
+	self->pid = luod_start(NULL);
+	ASSERT_LT(0, self->pid);
+	EXPECT_TRUE(luod_said("no update until one is loaded by luod"));
+	EXPECT_NE(0, access("/run/luod.trial", F_OK));
+	server_stop();
+	pthread_join(loader, NULL);
+	ASSERT_EQ(0, server_start(""));
+
+	ASSERT_EQ(0, lu_load_image("/host/bzImage-b", "kho=on liveupdate=on"));
+	ASSERT_EQ(0, luod_connect(&self->a, ALICE));
+	EXPECT_EQ(0, luod_ask(&self->a, LUOD_STATUS));
+	EXPECT_EQ('1', loaded());
+	ASSERT_EQ(0, luod_connect(&self->root, 0));
+	EXPECT_EQ(-ENOEXEC, luod_ask(&self->root, LUOD_UPDATE));
+	EXPECT_EQ('1', loaded());
+	EXPECT_EQ(0, luod_load_next(&self->root));
+	EXPECT_EQ(0, luod_ask(&self->root, LUOD_STATUS));
+	EXPECT_TRUE(luod_has(&self->root, "\"image\":true"));
+	EXPECT_EQ(0, lu_unload());
+	/* With the initramfs. */
+	self->fds += LOADED_FDS + 1;
 }
 
 /* All are suspended, and the kernel has no image to go into. */
