@@ -522,7 +522,7 @@ enum { SPREAD_BLOCK = 2 * LU_MIB, SPREAD_BLOCKS = 4096 };
  */
 static int spread_file(uint64_t *kept)
 {
-	size_t size = (lu_free_kib() - 48 * LU_KIB) * LU_KIB & ~(SPREAD_BLOCK - 1), off, i;
+	size_t size = (lu_free_kib() - 96 * LU_KIB) * LU_KIB & ~(SPREAD_BLOCK - 1), off, i;
 	static uint64_t pfns[SPREAD_BLOCK / LU_PAGE];
 	static bool seen[SPREAD_BLOCKS];
 	int fd = memfd_create("spread", MFD_CLOEXEC);
