@@ -125,15 +125,13 @@ static void (*const others[])(int fd, char *map, uint64_t *rnd) = {
 	by_write, by_fault, punch, collapse, page_out, move,
 };
 
-static pid_t start(int i, int fd, char *map, struct shared *shared, int session)
+static pid_t start(int i, int fd, char *map, struct shared *shared)
 {
 	uint64_t rnd = i;
 	pid_t pid = fork();
 
 	if (pid)
 		return pid;
-	/* It ends when the test closes it. */
-	close(session);
 	while (!atomic_load(&shared->over)) {
 		others[i](fd, map, &rnd);
 		atomic_fetch_add(&shared->rounds, 1);
@@ -188,8 +186,12 @@ TEST_F_TIMEOUT(race, race, 2 * LU_TIMEOUT)
 		ASSERT_NE(MAP_FAILED, map);
 		ASSERT_EQ(0, madvise(map, SIZE, MADV_HUGEPAGE));
 		before = pins();
+		/* Whoever has it keeps it alive when the test closes it. */
+		close(self->session);
 		for (i = 0; i < ARRAY_SIZE(others); i++)
-			pids[i] = start(i, fd, map, shared, self->session);
+			pids[i] = start(i, fd, map, shared);
+		self->session = lu_create(self->dev, "race");
+		ASSERT_LE(0, self->session);
 		while (time(NULL) < end) {
 			err = lu_preserve(self->session, fd, 1);
 			/* It may be in use where it cannot stay, or never be let alone. */
