@@ -68,6 +68,17 @@ static bool in_areas(const struct areas *areas, uint64_t phys)
 	return false;
 }
 
+/* A session with a file of this size. */
+static void comes_back(struct __test_metadata *_metadata,
+		       FIXTURE_DATA(lifecycle) * self, const char *name, size_t size)
+{
+	int session = lu_retrieve(self->dev, name);
+
+	ASSERT_LE(0, session);
+	EXPECT_LE(0, retrieve_one(session, 1, size, 1));
+	EXPECT_EQ(0, lu_finish(session));
+}
+
 static long near(long a, long b)
 {
 	return a > b ? a - b : b - a;
@@ -362,10 +373,7 @@ LIFECYCLE(scratch_in_pieces)
 		ASSERT_EQ(0, lu_preserve(session, lu_memfd("f", LU_MIB, 1), 1));
 		LU_KEXEC(2);
 	}
-	session = lu_retrieve(self->dev, "pieces");
-	ASSERT_LE(0, session);
-	EXPECT_EQ(0, lu_check(lu_retrieve_fd(session, 1), 0, LU_MIB, 1));
-	EXPECT_EQ(0, lu_finish(session));
+	comes_back(_metadata, self, "pieces", LU_MIB);
 }
 
 /* Mapped pages that lie in scratch. */
@@ -449,12 +457,7 @@ LIFECYCLE(memory_pressure)
 		EXPECT_LT(areas.total / 3, full);
 		LU_KEXEC(2);
 	}
-	session = lu_retrieve(self->dev, "pressed");
-	ASSERT_LE(0, session);
-	fd = lu_retrieve_fd(session, 1);
-	ASSERT_LE(0, fd);
-	EXPECT_EQ(0, lu_check(fd, 0, size, 1));
-	EXPECT_EQ(0, lu_finish(session));
+	comes_back(_metadata, self, "pressed", size);
 }
 
 #define MEMORY		"/sys/devices/system/memory/"
@@ -495,12 +498,7 @@ LIFECYCLE(memory_added)
 		EXPECT_EQ(0, lu_check(fd, 0, size, 1));
 		LU_KEXEC(2);
 	}
-	session = lu_retrieve(self->dev, "added");
-	ASSERT_LE(0, session);
-	fd = lu_retrieve_fd(session, 1);
-	ASSERT_LE(0, fd);
-	EXPECT_EQ(0, lu_check(fd, 0, size, 1));
-	EXPECT_EQ(0, lu_finish(session));
+	comes_back(_metadata, self, "added", size);
 }
 
 /*

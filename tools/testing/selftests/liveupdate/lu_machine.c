@@ -497,6 +497,21 @@ int lu_load_tools(char *mode, int stage)
 	return err ?: lu_run(argv);
 }
 
+/* By the old call, an image that is as good as any as long as it is not started. */
+int lu_load_old(void)
+{
+	static char page[LU_PAGE];
+	struct kexec_segment segment = {
+		.buf = page,
+		.bufsz = sizeof(page),
+		.mem = (void *)(64 * LU_MIB),
+		.memsz = sizeof(page),
+	};
+
+	return syscall(SYS_kexec_load, 64 * LU_MIB, 1UL, &segment,
+		       (unsigned long)KEXEC_ARCH_DEFAULT) ? -errno : 0;
+}
+
 int lu_unload(void)
 {
 	return syscall(SYS_kexec_file_load, -1, -1, 0UL, NULL,

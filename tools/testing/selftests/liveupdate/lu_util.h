@@ -82,6 +82,7 @@ const char *lu_next_image(void);
 int lu_load(int stage, const char *more);
 int lu_load_image(const char *image, const char *cmdline);
 int lu_load_tools(char *mode, int stage);
+int lu_load_old(void);
 int lu_unload(void);
 int lu_jump(void);
 int lu_kexec(int stage, const char *more);

@@ -7,10 +7,8 @@
  * damage through a file of debugfs: it inverts one byte. What memory holds that
  * was handed over stays out of use in most cases, which must do no harm.
  */
-#include <sys/syscall.h>
 #include <syslog.h>
 
-#include <linux/kexec.h>
 
 #include "lu_harness.h"
 #include "lu_monitor.h"
@@ -292,21 +290,6 @@ TEST_F_TIMEOUT(corrupt, token_twice, LU_TIMEOUT)
 	run_entry(_metadata, self, "entry " FIRST_FILES "72", 0xfe);
 }
 
-/* An image that is as good as any as long as it is not started. */
-static int load_old(void)
-{
-	static char page[LU_PAGE];
-	struct kexec_segment segment = {
-		.buf = page,
-		.bufsz = sizeof(page),
-		.mem = (void *)(64 * LU_MIB),
-		.memsz = sizeof(page),
-	};
-
-	return syscall(SYS_kexec_load, 64 * LU_MIB, 1UL, &segment,
-		       (unsigned long)KEXEC_ARCH_DEFAULT) ? -errno : 0;
-}
-
 /*
  * What this kernel cannot read, the one after it may: both get the same bytes,
  * which the second jump puts right.
@@ -351,7 +334,7 @@ TEST_F_TIMEOUT(corrupt, did_not_start, LU_TIMEOUT)
 	EXPECT_EQ(1, lu_log_lines("stays off: it needs Kexec Handover, which", LOG_WARNING));
 	EXPECT_EQ(-EOPNOTSUPP, lu_load(3, NULL));
 	EXPECT_EQ(1, lu_log_lines("an ordinary reboot gives it up", LOG_ERR));
-	ASSERT_EQ(0, load_old());
+	ASSERT_EQ(0, lu_load_old());
 	EXPECT_EQ(-EOPNOTSUPP, lu_jump());
 	EXPECT_EQ(2, lu_log_lines("an ordinary reboot gives it up", LOG_ERR));
 }

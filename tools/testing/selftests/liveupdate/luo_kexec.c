@@ -9,7 +9,6 @@
 #include <sys/utsname.h>
 #include <syslog.h>
 
-#include <linux/kexec.h>
 
 #include "lu_harness.h"
 
@@ -90,20 +89,6 @@ static void go_on(struct __test_metadata *_metadata, FIXTURE_DATA(kexec) * self)
 	LU_KEXEC(2);
 }
 
-static int load_old(void)
-{
-	static char page[LU_PAGE];
-	struct kexec_segment segment = {
-		.buf = page,
-		.bufsz = sizeof(page),
-		.mem = (void *)(64 * LU_MIB),
-		.memsz = sizeof(page),
-	};
-
-	return syscall(SYS_kexec_load, 64 * LU_MIB, 1UL, &segment,
-		       (unsigned long)KEXEC_ARCH_DEFAULT) ? -errno : 0;
-}
-
 KEXEC(no_image)
 {
 	if (self->stage == 1) {
@@ -117,7 +102,7 @@ KEXEC(no_image)
 KEXEC(old_system_call_refused)
 {
 	if (self->stage == 1) {
-		ASSERT_EQ(0, load_old());
+		ASSERT_EQ(0, lu_load_old());
 		ASSERT_EQ(0, preserve_one(self, 0));
 		EXPECT_EQ(-EOPNOTSUPP, lu_jump());
 		EXPECT_EQ(-EOPNOTSUPP, lu_jump());
