@@ -104,7 +104,8 @@ long lu_number_in(const char *path, const char *key)
 	return number;
 }
 
-static long meminfo_kib(const char *key)
+/* A line of /proc/meminfo, its name with the colon: -1 if there is none. */
+long lu_meminfo_kib(const char *key)
 {
 	char buf[4096], *line;
 
@@ -138,17 +139,17 @@ long lu_free_kib(void)
 {
 	lu_write_file("/proc/sys/vm/drop_caches", "3");
 	lu_write_file("/proc/sys/vm/stat_refresh", "1");
-	return meminfo_kib("MemFree:") + held_back_kib();
+	return lu_meminfo_kib("MemFree:") + held_back_kib();
 }
 
 long lu_total_kib(void)
 {
-	return meminfo_kib("MemTotal:");
+	return lu_meminfo_kib("MemTotal:");
 }
 
 long lu_swap_free_kib(void)
 {
-	return meminfo_kib("SwapFree:");
+	return lu_meminfo_kib("SwapFree:");
 }
 
 /* Memory is freed after a grace period now and then: give it some time. */

@@ -59,6 +59,7 @@ int lu_stall_write(struct lu_stall *stall, int fd);
 int lu_stall_end(struct lu_stall *stall);
 long lu_number_in(const char *path, const char *key);
 long lu_free_kib(void);
+long lu_meminfo_kib(const char *key);
 long lu_total_kib(void);
 long lu_swap_free_kib(void);
 bool lu_await_free_kib(long want);

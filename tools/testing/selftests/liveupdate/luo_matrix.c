@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * Machines of other kinds: kernels that move, several nodes, much memory, UEFI,
- * pools of huge pages, a crash kernel, an odd memory map. What kind of machine it
- * is says the line in qemu-tests.list; each test first sees that it is one.
+ * a crash kernel, an odd memory map. What kind of machine it is says the line in
+ * qemu-tests.list; each test first sees that it is one.
  */
 #include <dirent.h>
 #include <stdio.h>
@@ -19,7 +19,6 @@
 #include "lu_harness.h"
 
 #define SCRATCH		"/sys/kernel/debug/kho/out/scratch"
-#define HUGE_PAGES	"/sys/kernel/mm/hugepages"
 
 FIXTURE(matrix)
 {
@@ -112,33 +111,6 @@ static uint64_t text_address(void)
 	if (f)
 		fclose(f);
 	return addr;
-}
-
-static long meminfo_kib(const char *key)
-{
-	FILE *f = fopen("/proc/meminfo", "re");
-	size_t len = strlen(key);
-	char line[128];
-	long kib = -1;
-
-	while (f && fgets(line, sizeof(line), f))
-		if (!strncmp(line, key, len) && line[len] == ':')
-			kib = atol(line + len + 1);
-	if (f)
-		fclose(f);
-	return kib;
-}
-
-static long read_number(const char *path)
-{
-	FILE *f = fopen(path, "re");
-	long n = -1;
-
-	if (f && fscanf(f, "%ld", &n) != 1)
-		n = -1;
-	if (f)
-		fclose(f);
-	return n;
 }
 
 /*
@@ -309,98 +281,6 @@ MATRIX(nodes_and_high_memory)
 	EXPECT_LE(4 * LU_GIB, high);
 	if (self->stage == 1)
 		LU_KEXEC(2);
-	EXPECT_EQ(0, lu_finish(session));
-}
-
-/* For every size of huge pages: how many there are. Returns the number of sizes. */
-enum { MAX_SIZES = 4 };
-
-static int huge_pools(long kib[MAX_SIZES], long pages[MAX_SIZES])
-{
-	DIR *dir = opendir(HUGE_PAGES);
-	struct dirent *entry;
-	char path[300];
-	int n = 0;
-
-	while (dir && n < MAX_SIZES && (entry = readdir(dir))) {
-		if (sscanf(entry->d_name, "hugepages-%ldkB", &kib[n]) != 1)
-			continue;
-		snprintf(path, sizeof(path), HUGE_PAGES "/%s/nr_hugepages", entry->d_name);
-		pages[n++] = read_number(path);
-	}
-	if (dir)
-		closedir(dir);
-	return n;
-}
-
-/* Write to every page of a pool: it is memory, and nobody else's. */
-static int use_pool(long kib, long pages)
-{
-	size_t size = (size_t)kib * LU_KIB, i;
-	int fd = memfd_create("huge", MFD_CLOEXEC | MFD_HUGETLB |
-			      (unsigned int)__builtin_ctzl(size) << MAP_HUGE_SHIFT);
-	char *map;
-
-	if (fd < 0 || ftruncate(fd, size * pages))
-		return -errno;
-	map = mmap(NULL, size * pages, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-	close(fd);
-	if (map == MAP_FAILED)
-		return -errno;
-	for (i = 0; i < size * pages; i += LU_MIB)
-		lu_fill_mem(map + i, i, LU_PAGE, 77);
-	munmap(map, size * pages);
-	return 0;
-}
-
-/*
- * hugepages= and hugetlb_cma=: the pools are as large in the next kernel, and none
- * of their pages is one that was kept. lu.gigantic=1: a page of 1 GiB can be had
- * from the pool's CMA area, too.
- */
-MATRIX(pools)
-{
-	static const char gigantic[] = HUGE_PAGES "/hugepages-1048576kB/nr_hugepages";
-	const size_t size = 32 * LU_MIB;
-	long kib[MAX_SIZES], pages[MAX_SIZES], total = 0;
-	int session, fd, i, n;
-	char note[96];
-
-	if (lu_param_u64("lu.vmemmap"))
-		EXPECT_EQ(1, read_number("/proc/sys/vm/hugetlb_optimize_vmemmap"));
-	n = huge_pools(kib, pages);
-	ASSERT_LE(1, n);
-	for (i = 0; i < n; i++)
-		total += kib[i] * pages[i];
-	TH_LOG("%ld MiB of huge pages, %ld MiB of CMA", total / 1024,
-	       meminfo_kib("CmaTotal") / 1024);
-	ASSERT_LT(0, total);
-
-	if (self->stage == 1) {
-		session = lu_create(self->dev, "pools");
-		ASSERT_LE(0, session);
-		fd = lu_memfd("beside", size, 5);
-		ASSERT_LE(0, fd);
-		ASSERT_EQ(0, lu_preserve(session, fd, 1));
-		snprintf(note, sizeof(note), "lu.pools=%ld lu.cma=%ld", total,
-			 meminfo_kib("CmaTotal"));
-		LU_KEXEC_WITH(2, note);
-	}
-	EXPECT_EQ((long)lu_param_u64("lu.pools"), total);
-	EXPECT_EQ((long)lu_param_u64("lu.cma"), meminfo_kib("CmaTotal"));
-	for (i = 0; i < n; i++)
-		if (pages[i])
-			EXPECT_EQ(0, use_pool(kib[i], pages[i]));
-	if (lu_param_u64("lu.gigantic")) {
-		ASSERT_EQ(0, lu_write_file(gigantic, "1"));
-		EXPECT_EQ(1, read_number(gigantic));
-		EXPECT_EQ(0, use_pool(1024 * 1024, 1));
-	}
-	session = lu_retrieve(self->dev, "pools");
-	ASSERT_LE(0, session);
-	fd = lu_retrieve_fd(session, 1);
-	ASSERT_LE(0, fd);
-	EXPECT_EQ(0, lu_check(fd, 0, size, 5));
 	EXPECT_EQ(0, lu_finish(session));
 }
 
@@ -660,7 +540,7 @@ MATRIX(many_ranges)
 	int session, fd;
 	char note[64];
 
-	TH_LOG("%d ranges, %ld KiB", memory_ranges(), meminfo_kib("MemTotal"));
+	TH_LOG("%d ranges, %ld KiB", memory_ranges(), lu_total_kib());
 	EXPECT_LT(60, memory_ranges());
 	if (self->stage == 1) {
 		/* kexec-tools shall believe /proc/iomem, which has the holes. */
@@ -676,7 +556,7 @@ MATRIX(many_ranges)
 		ASSERT_EQ(0, lu_preserve(session, fd, 1));
 		/* From here on only the memory map says it. */
 		snprintf(note, sizeof(note), "memmap= lu.ranges=%d lu.total=%ld",
-			 memory_ranges(), meminfo_kib("MemTotal"));
+			 memory_ranges(), lu_total_kib());
 		LU_KEXEC_WITH(3, note);
 	}
 	/* Boot data that the image was given can split or join a few. */
@@ -688,5 +568,5 @@ MATRIX(many_ranges)
 	ASSERT_LE(0, fd);
 	EXPECT_EQ(0, lu_check(fd, 0, size, 3));
 	EXPECT_EQ(0, lu_finish(session));
-	EXPECT_LE((long)lu_param_u64("lu.total") - 8192, meminfo_kib("MemTotal"));
+	EXPECT_LE((long)lu_param_u64("lu.total") - 8192, lu_total_kib());
 }
