@@ -301,7 +301,11 @@ int __init luo_wire_init(void)
 	if (!err)
 		err = kho_add_subtree(LUO_FDT_SUBTREE_NAME, luo_fdt_out,
 				      LUO_FDT_SIZE);
-	if (err)
+	if (err) {
 		kho_unpreserve_free(luo_fdt_out);
-	return err;
+		return err;
+	}
+
+	luo_wire_read_nothing();
+	return 0;
 }

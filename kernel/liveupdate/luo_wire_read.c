@@ -456,6 +456,20 @@ void luo_wire_read_in(void)
 }
 
 /**
+ * luo_wire_read_nothing - be done at once if no session came in
+ *
+ * There is nothing that could wait then, nor anything to lose by a kexec. For
+ * when the FDT of the previous kernel has been replaced.
+ *
+ * Context: once, early in the boot, after luo_wire_read(); may sleep.
+ */
+void __init luo_wire_read_nothing(void)
+{
+	if (luo_in.fdt && !luo_in.nr)
+		luo_wire_read_in();
+}
+
+/**
  * luo_wire_read - take over from the previous kernel
  *
  * What is read here tells whether live update can be on; sessions are left to

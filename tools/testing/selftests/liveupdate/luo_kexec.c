@@ -126,6 +126,39 @@ KEXEC(old_system_call_with_nothing_to_lose)
 	EXPECT_EQ(0, preserve_one(self, 0));
 }
 
+/* Live update is on in the second kernel, and nobody has looked for sessions. */
+FIXTURE(unseen)
+{
+};
+
+FIXTURE_SETUP(unseen)
+{
+	if (!lu_stage())
+		SKIP(return, LU_NO_GUEST);
+}
+
+FIXTURE_TEARDOWN(unseen)
+{
+}
+
+/* An update that brought no session leaves nothing to lose. */
+TEST_F_TIMEOUT(unseen, nothing_came_in, LU_TIMEOUT)
+{
+	int dev;
+
+	if (lu_stage() == 1)
+		LU_KEXEC(2);
+	if (lu_stage() == 2) {
+		EXPECT_EQ(0, lu_load(3, "kho=off"));
+		EXPECT_EQ(0, lu_unload());
+		ASSERT_EQ(0, lu_load_tools("-c", 3));
+		LU_JUMP();
+	}
+	dev = lu_open_dev();
+	ASSERT_LE(0, dev);
+	close(dev);
+}
+
 /* kexec -s -l, then kexec -e, with a session held by this process. */
 KEXEC(kexec_tools)
 {
