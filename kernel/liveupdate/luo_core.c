@@ -148,7 +148,8 @@ static void luo_open_gate(void)
  *	    success.
  * Return: 0, or
  *
- * * -%EINTR - killed while waiting for a request to end
+ * * -%EINTR  - killed while waiting for a request to end
+ * * -%ENOMEM - sessions that came in could not be read in so far
  * * another error of a handler; nothing is frozen then, and sessions work on
  */
 int liveupdate_reboot(void)
@@ -161,7 +162,9 @@ int liveupdate_reboot(void)
 
 	start = luo_trace_start(liveupdate_reboot);
 	/* Sessions that nobody has looked at go along, too. */
-	luo_wire_read_in();
+	err = luo_wire_read_in();
+	if (err)
+		return err;
 
 	if (down_write_killable(&luo_gate))
 		return -EINTR;

@@ -303,7 +303,7 @@ int luo_wire_end(u64 nr_nameless);
 /* luo_wire_read.c */
 int luo_wire_read(void);
 void luo_wire_read_nothing(void);
-void luo_wire_read_in(void);
+int luo_wire_read_in(void);
 u64 luo_wire_number(void);
 
 /* luo_monitor.c */

@@ -328,9 +328,15 @@ static atomic_t luo_device_in_use = ATOMIC_INIT(0);
 
 static int luo_device_open(struct inode *inode, struct file *file)
 {
+	int err;
+
 	if (atomic_cmpxchg(&luo_device_in_use, 0, 1))
 		return -EBUSY;
-	luo_wire_read_in();
+	err = luo_wire_read_in();
+	if (err) {
+		atomic_set_release(&luo_device_in_use, 0);
+		return err;
+	}
 	return nonseekable_open(inode, file);
 }
 

@@ -152,7 +152,10 @@ void luo_monitor_freeze(bool frozen)
 static ssize_t state_show(struct kobject *kobj, struct kobj_attribute *attr,
 			  char *buf)
 {
-	luo_wire_read_in();
+	int err = luo_wire_read_in();
+
+	if (err)
+		return err;
 	return sysfs_emit(buf, "%s\n", luo_state_names[READ_ONCE(luo_state)]);
 }
 
@@ -177,8 +180,10 @@ static ssize_t luo_counter_show(struct kobject *kobj,
 {
 	struct luo_counter_attr *c =
 		container_of(attr, struct luo_counter_attr, attr);
+	int err = luo_wire_read_in();
 
-	luo_wire_read_in();
+	if (err)
+		return err;
 	return sysfs_emit(buf, "%ld\n", atomic_long_read(c->counter));
 }
 
@@ -424,7 +429,10 @@ static const struct seq_operations luo_lines_ops = {
 
 static int luo_lines_open(struct inode *inode, struct file *file)
 {
-	luo_wire_read_in();
+	int err = luo_wire_read_in();
+
+	if (err)
+		return err;
 	return seq_open_private(file, &luo_lines_ops, sizeof(struct luo_line));
 }
 

@@ -8,7 +8,9 @@
  *
  * The boot looks at the FDT, at the list of sessions and at the FLBs. The
  * sessions and their lists of files are read in for the first who wants to see
- * one, so that the boot hardly depends on how many there are.
+ * one, so that the boot hardly depends on how many there are. Without memory
+ * for that, whoever wants to see one is told so, and the next one goes on where
+ * it stopped: a session is read in whole, and once.
  *
  * Another kernel wrote all this, and memory may have been damaged. Nothing is
  * used before it was checked, nothing freed before everything was read. A
@@ -65,6 +67,12 @@ static struct luo_fdt_in luo_in;
 /* All that came in has been read; set under luo_read_lock. */
 static bool luo_read_done;
 static DEFINE_MUTEX(luo_read_lock);
+
+/* How many sessions have been read; so many of them are damaged. */
+static u64 luo_nr_read;
+static u64 luo_nr_damaged;
+/* Why it were not all. */
+static int luo_read_err;
 
 /**
  * luo_wire_number - how many updates led to this kernel
@@ -175,11 +183,8 @@ static int luo_wire_read_file(struct luo_session *session,
 
 	err = luo_file_add_incoming(session, valid ? ser->compatible : "",
 				    ser->data, ser->token);
-	if (err && err != -EEXIST) {
-		luo_session_damaged(session, "token %#llx: %pe", ser->token,
-				    ERR_PTR(err));
+	if (err && err != -EEXIST)
 		return err;
-	}
 	if (valid && !err)
 		return 0;
 
@@ -224,13 +229,30 @@ static int luo_wire_read_files(struct luo_session *session,
 	return 0;
 }
 
+/*
+ * One whose files cannot be read in is known by its name, and to be damaged.
+ * For want of memory it is not known at all, and can be read in another time.
+ */
+static int luo_wire_add_session_in(struct luo_session *session,
+				   const struct luo_session_ser *ser)
+{
+	int err = luo_wire_read_files(session, ser);
+
+	if (err == -ENOMEM)
+		return err;
+	if (err) {
+		luo_files_forget(session);
+		session->damaged = true;
+	}
+	return luo_session_add_incoming(session) ?: err;
+}
+
 static int luo_wire_read_session(const struct luo_session_ser *ser,
 				 bool nameless)
 {
 	u64 start = luo_trace_start(liveupdate_session_read);
 	struct luo_session *session;
-	struct luo_escaped name;
-	int err, add_err;
+	int err;
 
 	if (!luo_is_string(ser->name, sizeof(ser->name))) {
 		luo_damaged("found a session without a name");
@@ -239,29 +261,18 @@ static int luo_wire_read_session(const struct luo_session_ser *ser,
 	}
 
 	session = luo_session_alloc(ser->name);
-	if (!session) {
-		luo_damaged("session \"%s\": no memory to read it in",
-			    luo_escape_name(&name, ser->name, sizeof(ser->name)));
-		luo_left_out = true;
+	if (!session)
 		return -ENOMEM;
-	}
 
 	session->came_in = ser->files;
 	session->nameless = nameless;
-	err = luo_wire_read_files(session, ser);
+	err = luo_wire_add_session_in(session, ser);
 	trace_liveupdate_session_read(session, start, err);
-	if (err) {
-		luo_files_forget(session);
-		session->damaged = true;
-	}
-
-	add_err = luo_session_add_incoming(session);
-	if (add_err) {
-		luo_session_damaged(session, "%pe", ERR_PTR(add_err));
+	if (session->kind == LUO_SESSION_EMPTY) {
 		luo_files_forget(session);
 		luo_session_free(session);
 	}
-	return err ?: add_err;
+	return err;
 }
 
 /*
@@ -293,28 +304,47 @@ static int __init luo_wire_check_sessions(struct luo_fdt_in *in)
 	return 0;
 }
 
-static void luo_wire_read_sessions(const struct luo_fdt_in *in)
+/* @nr sessions of a page, of which the first is the one at @index of all. */
+static int luo_wire_read_page(const struct luo_fdt_in *in, u64 index,
+			      const struct luo_session_ser *sers, u32 nr)
+{
+	u64 i;
+	int err;
+
+	for (i = max(index, luo_nr_read); i < index + nr; i++) {
+		err = luo_wire_read_session(&sers[i - index],
+					    i >= in->nr - in->nameless);
+		if (err == -ENOMEM)
+			return err;
+		luo_nr_read++;
+		if (err)
+			luo_nr_damaged++;
+	}
+	return 0;
+}
+
+static int luo_wire_read_sessions(const struct luo_fdt_in *in)
 {
 	const struct luo_session_ser *sers;
 	struct kho_chain_reader reader;
-	unsigned long nr_read = 0, nr_damaged = 0;
-	bool nameless;
-	u32 nr, i;
+	u64 index = 0;
+	u32 nr;
+	int err;
 
 	kho_chain_open(&reader, in->sessions, sizeof(*sers));
 	while ((sers = kho_chain_read(&reader, &nr))) {
 		if (WARN_ON_ONCE(IS_ERR(sers)))
 			break;
-		for (i = 0; i < nr; i++) {
-			nameless = nr_read++ >= in->nr - in->nameless;
-			if (luo_wire_read_session(&sers[i], nameless))
-				nr_damaged++;
-		}
+		err = luo_wire_read_page(in, index, sers, nr);
+		if (err)
+			return err;
+		index += nr;
 		cond_resched();
 	}
 
-	if (nr_damaged)
-		pr_err("%lu sessions are damaged\n", nr_damaged);
+	if (luo_nr_damaged)
+		pr_err("%llu sessions are damaged\n", luo_nr_damaged);
+	return 0;
 }
 
 static int __init luo_wire_read_flb(const struct luo_flb_ser *ser)
@@ -416,8 +446,8 @@ static void luo_wire_read_all(struct work_struct *work)
 {
 	struct luo_fdt_in *in = &luo_in;
 
-	luo_wire_read_sessions(in);
-	if (luo_left_out)
+	luo_read_err = luo_wire_read_sessions(in);
+	if (luo_read_err || luo_left_out)
 		return;
 
 	luo_sessions_free_lists();
@@ -437,22 +467,30 @@ static DECLARE_WORK(luo_read_work, luo_wire_read_all);
  * thread of the kernel: it is nobody's memory, and to no limit of the caller.
  *
  * Context: may sleep; without &luo_gate and the locks below it.
+ * Return: 0, or -%ENOMEM: some sessions are not known yet, and none is lost;
+ * the next call goes on with them.
  */
-void luo_wire_read_in(void)
+int luo_wire_read_in(void)
 {
 	/* Pairs with the release below: whoever sees it sees the sessions. */
 	if (smp_load_acquire(&luo_read_done))
-		return;
+		return 0;
 
 	guard(mutex)(&luo_read_lock);
 	if (luo_read_done)
-		return;
+		return 0;
 	if (luo_in.fdt) {
 		queue_work(system_unbound_wq, &luo_read_work);
 		flush_work(&luo_read_work);
 	}
+	if (luo_read_err) {
+		pr_err_ratelimited("no memory to read in session %llu of %llu, try again\n",
+				   luo_nr_read + 1, luo_in.nr);
+		return luo_read_err;
+	}
 	/* Pairs with the smp_load_acquire() above: what was read in comes first. */
 	smp_store_release(&luo_read_done, true);
+	return 0;
 }
 
 /**

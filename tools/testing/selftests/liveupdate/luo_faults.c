@@ -23,14 +23,66 @@ FIXTURE(faults)
 	char *after;
 };
 
+/* Nodes of trees that grow fail to be allocated: the next @times, in any task. */
+static int fail_nodes(const char *times, const char *percent)
+{
+	static const char * const dir = "/sys/kernel/debug/failslab/";
+	const char * const settings[][2] = {
+		{ "cache-filter", "Y" },
+		{ "times", times },
+		{ "probability", percent },
+	};
+	char path[128];
+	size_t i;
+	int err;
+
+	err = lu_write_file("/sys/kernel/slab/radix_tree_node/failslab", "1");
+	for (i = 0; i < ARRAY_SIZE(settings) && !err; i++) {
+		snprintf(path, sizeof(path), "%s%s", dir, settings[i][0]);
+		err = lu_write_file(path, settings[i][1]);
+	}
+	return err;
+}
+
+/*
+ * The sessions that came in are read in for the first who looks, and not by the
+ * task that does. Without memory it is told so, a reboot does not go without
+ * them, and they are all there when there is memory again.
+ */
+static void read_in_without_memory(struct __test_metadata *_metadata)
+{
+	int dev, refused = 0;
+
+	ASSERT_EQ(0, lu_load(3, NULL));
+	ASSERT_EQ(0, fail_nodes("-1", "100"));
+	EXPECT_EQ(-ENOMEM, lu_jump());
+	EXPECT_EQ(-ENOMEM, lu_open_dev());
+	EXPECT_STREQ(strerror(ENOMEM), lu_sysfs("state"));
+	EXPECT_STREQ(strerror(ENOMEM), lu_sysfs("incoming/sessions"));
+	EXPECT_GT(0, open(LU_LINES, O_RDONLY));
+
+	ASSERT_EQ(0, fail_nodes("20", "50"));
+	while ((dev = lu_open_dev()) == -ENOMEM)
+		refused++;
+	ASSERT_LE(0, dev);
+	EXPECT_LT(1, refused);
+	close(dev);
+	ASSERT_EQ(0, fail_nodes("0", "0"));
+	ASSERT_EQ(0, lu_write_file("/sys/kernel/debug/failslab/times", "1"));
+	ASSERT_EQ(0, lu_write_file("/sys/kernel/debug/failslab/cache-filter", "N"));
+	ASSERT_EQ(0, lu_unload());
+}
+
 FIXTURE_SETUP(faults)
 {
 	if (!lu_stage())
 		SKIP(return, LU_NO_GUEST);
 	self->stage = lu_stage();
+	ASSERT_EQ(0, lu_fault_init());
+	if (self->stage == 2)
+		read_in_without_memory(_metadata);
 	self->dev = lu_open_dev();
 	ASSERT_LE(0, self->dev);
-	ASSERT_EQ(0, lu_fault_init());
 	self->nth = lu_fault_open();
 	ASSERT_LE(0, self->nth);
 	self->before = malloc(LU_PICTURE);
@@ -455,6 +507,8 @@ FAULTS(each_allocation)
 		LU_KEXEC(2);
 	}
 	if (self->stage == 2) {
+		EXPECT_EQ(3 * SPARE, lu_sysfs_number("incoming/sessions"));
+		EXPECT_EQ(6 * SPARE, lu_sysfs_number("incoming/files"));
 		retrieve_each(_metadata, self);
 		finish_each(_metadata, self);
 		reboot_with_faults(_metadata, self);
