@@ -4,12 +4,18 @@
  * subsystems.
  */
 
+#include <linux/atomic.h>
 #include <linux/export.h>
 #include <linux/module.h>
 #include <linux/slab.h>
 #include <linux/string.h>
+#include <linux/wait.h>
 
 #include "luo_flb.h"
+
+/* How often somebody has let go of an object, and who waits for that. */
+static atomic_t luo_flb_puts = ATOMIC_INIT(0);
+static DECLARE_WAIT_QUEUE_HEAD(luo_flb_put_wait);
 
 /**
  * luo_flbs_get_modules - hold the modules of all that a handler is bound up with
@@ -103,11 +109,17 @@ static int luo_flb_attach(struct liveupdate_flb *flb, struct luo_flb_link *link)
 	return 0;
 }
 
-/* Whether the implementation would be needed without its last handler. */
-static bool luo_flb_in_use(struct luo_flb *rec)
+/*
+ * Whether the last handler can go, without which nobody knows the implementation.
+ * Files keep it as long as they like; without them there is an object only as
+ * long as somebody holds it, and nobody else gets it any more.
+ */
+static int luo_flb_can_leave(struct luo_flb *rec)
 {
 	guard(mutex)(&rec->lock);
-	return rec->nr_links == 1 && luo_flb_has_object(rec);
+	if (rec->nr_links > 1 || !luo_flb_has_object(rec))
+		return 0;
+	return rec->in.count || rec->out.count ? -EBUSY : -EAGAIN;
 }
 
 static void luo_flb_detach(struct luo_flb_link *link)
@@ -173,41 +185,66 @@ int liveupdate_register_flb(struct liveupdate_file_handler *fh,
 }
 EXPORT_SYMBOL_GPL(liveupdate_register_flb);
 
-/**
- * liveupdate_unregister_flb - unbind state from the files of a handler
- * @fh:  the handler
- * @flb: the state
- *
- * Never fails in a module's exit: a module cannot be unloaded while a file needs
- * its state, or an object of it is there. What came in and was not retrieved
- * stays where it is and waits for an implementation.
- *
- * Context: process context, may sleep. Not from an operation of a handler or of
- *	    an FLB.
- * Return: 0, or
- *
- * * -%EOPNOTSUPP - live update is off
- * * -%ENOENT     - @flb is not registered with @fh
- * * -%EBUSY      - @fh has files, or this is the last handler of @flb and one of
- *   its objects is there; nothing has changed
- */
-int liveupdate_unregister_flb(struct liveupdate_file_handler *fh,
-			      struct liveupdate_flb *flb)
+static int luo_flb_try_unregister(struct liveupdate_file_handler *fh,
+				  struct liveupdate_flb *flb)
 {
 	struct luo_flb_link *link;
-
-	if (!liveupdate_enabled())
-		return -EOPNOTSUPP;
+	int err;
 
 	guard(rwsem_write)(&luo_handlers_lock);
 	luo_flbs_init_handler(fh);
 	link = luo_flb_find_link(fh, flb);
 	if (!link)
 		return -ENOENT;
-	if (atomic_read(&fh->users) || luo_flb_in_use(link->rec))
+	if (atomic_read(&fh->users))
 		return -EBUSY;
-	luo_flb_detach(link);
-	return 0;
+	err = luo_flb_can_leave(link->rec);
+	if (!err)
+		luo_flb_detach(link);
+	return err;
+}
+
+/**
+ * liveupdate_unregister_flb - unbind state from the files of a handler
+ * @fh:  the handler
+ * @flb: the state
+ *
+ * If this is the last handler of @flb, waits for operations of @flb that are
+ * under way, and for whoever still holds an object whose files are gone: from a
+ * success on, nobody refers to @flb or calls an operation of it. Files are not
+ * waited for, since they can be there for ever.
+ *
+ * Neither waits nor fails in a module's exit: a module cannot be unloaded while
+ * a file needs its state, or an object of it is there. What came in and was not
+ * retrieved stays where it is and waits for an implementation.
+ *
+ * Context: process context, may sleep. Not from an operation of a handler or of
+ *	    an FLB, nor by who holds an object of @flb.
+ * Return: 0, or nothing has changed:
+ *
+ * * -%EOPNOTSUPP - live update is off
+ * * -%ENOENT     - @flb is not registered with @fh
+ * * -%EBUSY      - @fh has files, or this is the last handler of @flb, an object
+ *   of it is there, and files need it
+ * * -%EINTR      - killed while waiting
+ */
+int liveupdate_unregister_flb(struct liveupdate_file_handler *fh,
+			      struct liveupdate_flb *flb)
+{
+	int puts, err;
+
+	if (!liveupdate_enabled())
+		return -EOPNOTSUPP;
+
+	for (;;) {
+		puts = atomic_read(&luo_flb_puts);
+		err = luo_flb_try_unregister(fh, flb);
+		if (err != -EAGAIN)
+			return err;
+		if (wait_event_killable(luo_flb_put_wait,
+					atomic_read(&luo_flb_puts) != puts))
+			return -EINTR;
+	}
 }
 EXPORT_SYMBOL_GPL(liveupdate_unregister_flb);
 
@@ -225,6 +262,13 @@ void luo_flbs_unregister_all(struct liveupdate_file_handler *fh)
 
 	list_for_each_entry_safe_reverse(link, n, &fh->flbs, list)
 		luo_flb_detach(link);
+}
+
+/* After the lock of the record: who waits looks again. */
+static void luo_flb_was_put(void)
+{
+	atomic_inc(&luo_flb_puts);
+	wake_up_all(&luo_flb_put_wait);
 }
 
 /* A record once seen is there for good. */
@@ -288,11 +332,13 @@ void liveupdate_flb_put_incoming(struct liveupdate_flb *flb)
 
 	if (WARN_ON_ONCE(!rec))
 		return;
-	guard(mutex)(&rec->lock);
-	if (WARN_ON_ONCE(!rec->in.refs))
-		return;
-	rec->in.refs--;
-	luo_flb_finish_idle(rec);
+	scoped_guard(mutex, &rec->lock) {
+		if (WARN_ON_ONCE(!rec->in.refs))
+			return;
+		rec->in.refs--;
+		luo_flb_finish_idle(rec);
+	}
+	luo_flb_was_put();
 }
 EXPORT_SYMBOL_GPL(liveupdate_flb_put_incoming);
 
@@ -341,10 +387,12 @@ void liveupdate_flb_put_outgoing(struct liveupdate_flb *flb)
 
 	if (WARN_ON_ONCE(!rec))
 		return;
-	guard(mutex)(&rec->lock);
-	if (WARN_ON_ONCE(!rec->out.refs))
-		return;
-	rec->out.refs--;
-	luo_flb_unpreserve_idle(rec);
+	scoped_guard(mutex, &rec->lock) {
+		if (WARN_ON_ONCE(!rec->out.refs))
+			return;
+		rec->out.refs--;
+		luo_flb_unpreserve_idle(rec);
+	}
+	luo_flb_was_put();
 }
 EXPORT_SYMBOL_GPL(liveupdate_flb_put_outgoing);

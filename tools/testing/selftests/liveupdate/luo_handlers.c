@@ -399,6 +399,50 @@ static void slow_close(struct __test_metadata *_metadata, int dev)
 	close(session);
 }
 
+static int unregister_flb_2(int unused)
+{
+	return ctl("unregister_flb 0 2");
+}
+
+/*
+ * Files keep an FLB: its last handler cannot leave it. Who merely holds an object is
+ * waited for, and the wait can be given up.
+ */
+static void unregistering_waits(struct __test_metadata *_metadata, int dev)
+{
+	int session = lu_create(dev, "one"), status, i, k;
+	pid_t waiter;
+
+	ASSERT_EQ(0, add_file(session, 0, 1));
+	ASSERT_EQ(0, ctl("get_out 2"));
+	EXPECT_EQ(-EBUSY, ctl("unregister_flb 0 2"));
+	close(session);
+	for (k = 0; k < 2; k++) {
+		waiter = in_the_background(unregister_flb_2, 0);
+		for (i = 0; i < 1000 && !sleeps(waiter); i++)
+			usleep(10000);
+		ASSERT_LT(i, 1000);
+		if (k)
+			break;
+		ASSERT_EQ(0, kill(waiter, SIGKILL));
+		ASSERT_EQ(waiter, waitpid(waiter, &status, 0));
+		EXPECT_EQ(-EEXIST, ctl("register_flb 0 2"));
+	}
+	/* Another one's object is none of its business. */
+	ASSERT_EQ(0, lu_count_lines(DIR "log", "flb_unpreserve 2"));
+	session = lu_create(dev, "other");
+	ASSERT_EQ(0, add_file(session, 1, 2));
+	ASSERT_EQ(0, ctl("get_out 0"));
+	ASSERT_EQ(0, ctl("put_out 0"));
+	close(session);
+	EXPECT_EQ(0, waitpid(waiter, &status, WNOHANG));
+	ASSERT_EQ(0, ctl("put_out 2"));
+	EXPECT_EQ(0, exit_status(waiter));
+	EXPECT_EQ(1, lu_count_lines(DIR "log", "flb_unpreserve 2"));
+	EXPECT_EQ(-ENOENT, ctl("unregister_flb 0 2"));
+	EXPECT_EQ(0, ctl("register_flb 0 2"));
+}
+
 /* Everything that needs no second kernel. */
 HANDLERS(one_kernel)
 {
@@ -407,6 +451,7 @@ HANDLERS(one_kernel)
 	preserve_and_undo(_metadata, self->dev);
 	outgoing_object(_metadata, self->dev);
 	registering(_metadata, self->dev);
+	unregistering_waits(_metadata, self->dev);
 	failing_freeze(_metadata, self->dev);
 	stopped_reboot(_metadata, self->dev);
 	slow_close(_metadata, self->dev);
