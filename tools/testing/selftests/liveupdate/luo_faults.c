@@ -90,6 +90,7 @@ FIXTURE_SETUP(faults)
 	ASSERT_NE(NULL, self->before);
 	ASSERT_NE(NULL, self->after);
 	ASSERT_EQ(0, lu_load_module("lib/test_liveupdate", ""));
+	ASSERT_EQ(0, lu_load_module("samples/liveupdate/liveupdate_notes", ""));
 }
 
 FIXTURE_TEARDOWN(faults)
@@ -254,6 +255,14 @@ static int test_file(int handler)
 	return open(path, O_RDWR | O_CLOEXEC);
 }
 
+/* Of the sample: its text is in a buffer of several pages. */
+static int notes_file(void)
+{
+	int fd = open("/dev/liveupdate_notes", O_RDWR | O_CLOEXEC);
+
+	return fd < 0 || pwrite(fd, "text", 4, 20000) != 4 ? -EIO : fd;
+}
+
 /* Every second page of it is a hole: its list of extents takes several pages. */
 static int holey_memfd(void)
 {
@@ -296,6 +305,7 @@ static void outgoing(struct __test_metadata *_metadata, FIXTURE_DATA(faults) * s
 	preserve_each(_metadata, self, "PRESERVE_FD, one with many holes", holey_memfd());
 	preserve_each(_metadata, self, "PRESERVE_FD, with FLBs", test_file(0));
 	preserve_each(_metadata, self, "PRESERVE_FD, with one FLB", test_file(1));
+	preserve_each(_metadata, self, "PRESERVE_FD, the sample's", notes_file());
 }
 
 /* For stage 2: a session each for requests that can succeed only once. */
@@ -317,6 +327,9 @@ static void hand_over(struct __test_metadata *_metadata, FIXTURE_DATA(faults) * 
 			close(fd);
 			fd = test_file(0);
 			ASSERT_EQ(0, lu_preserve(session, fd, 1));
+			close(fd);
+			fd = notes_file();
+			ASSERT_EQ(0, lu_preserve(session, fd, 2));
 			close(fd);
 		}
 	}
@@ -356,25 +369,33 @@ static void retrieve_each(struct __test_metadata *_metadata, FIXTURE_DATA(faults
 		.send = send_retrieve_id,
 	};
 	struct request fd = {
-		.name = "RETRIEVE_FD, a memfd",
 		.dev = self->dev,
 		.session = "retrieve 0",
 		.send = send_retrieve_fd,
 		.again = next_of_a_kind,
 	};
+	static const char * const names[] = {
+		"RETRIEVE_FD, a memfd", "RETRIEVE_FD, a file of the test's",
+		"RETRIEVE_FD, the sample's",
+	};
+	char text[8] = "";
 	int i;
 
 	each_fault(_metadata, self, &by_name);
 	ASSERT_EQ(0, lu_next(self->dev, &s));
 	by_id.nr = s.id;
 	each_fault(_metadata, self, &by_id);
-	for (i = 0; i < 2; i++) {
+	for (i = 0; i < 3; i++) {
 		fd.nr = i;
+		fd.name = names[i];
 		fd.fd = lu_retrieve(self->dev, fd.session);
 		each_fault(_metadata, self, &fd);
 		close(fd.fd);
-		fd.name = "RETRIEVE_FD, a file of the test's";
 	}
+	fd.fd = lu_retrieve(self->dev, fd.session);
+	EXPECT_EQ(4, pread(lu_retrieve_fd(fd.fd, 2), text, 4, 20000));
+	EXPECT_STREQ("text", text);
+	close(fd.fd);
 }
 
 static void next_to_discard(struct request *r, int result)
@@ -508,7 +529,7 @@ FAULTS(each_allocation)
 	}
 	if (self->stage == 2) {
 		EXPECT_EQ(3 * SPARE, lu_sysfs_number("incoming/sessions"));
-		EXPECT_EQ(6 * SPARE, lu_sysfs_number("incoming/files"));
+		EXPECT_EQ(9 * SPARE, lu_sysfs_number("incoming/files"));
 		retrieve_each(_metadata, self);
 		finish_each(_metadata, self);
 		reboot_with_faults(_metadata, self);

@@ -547,6 +547,34 @@ HANDLERS(two_kernels)
 	EXPECT_EQ(3, lu_count_events("flb_finish: .* err=0"));
 }
 
+/*
+ * From the freeze on, what waits has to wait on, as it was written down so; an object
+ * that is there can be had all the same.
+ */
+static void get_during_a_freeze(struct __test_metadata *_metadata, int dev)
+{
+	int session = lu_create(dev, "new"), state = lu_state_open();
+	pid_t rebooter;
+
+	ASSERT_LE(0, state);
+	ASSERT_EQ(0, add_file(session, 1, 9));
+	lu_state_read(state);
+	ASSERT_EQ(0, ctl("fail freeze 1 %d 1", EIO));
+	ASSERT_EQ(0, ctl("hold freeze"));
+	rebooter = in_the_background(jump, 0);
+	ASSERT_TRUE(lu_state_wait(state, 20000));
+	EXPECT_STREQ("frozen", lu_state_read(state));
+	while (lu_count_lines(DIR "log", "freeze 1 9") < 1)
+		usleep(10000);
+	EXPECT_EQ(-EAGAIN, ctl("get_in 1"));
+	EXPECT_EQ(0, ctl("get_in 0"));
+	EXPECT_EQ(0, ctl("put_in 0"));
+	ASSERT_EQ(0, ctl("release"));
+	EXPECT_EQ(EIO, exit_status(rebooter));
+	close(session);
+	close(state);
+}
+
 /* Neither files nor FLBs were finished in B; there, one of each was used. */
 HANDLERS(three_kernels)
 {
@@ -568,6 +596,7 @@ HANDLERS(three_kernels)
 		ASSERT_EQ(0, ctl("get_in 0"));
 		session = lu_retrieve(self->dev, "one");
 		ASSERT_EQ(0, lu_load(3, NULL));
+		get_during_a_freeze(_metadata, self->dev);
 		ASSERT_EQ(0, ctl("fail freeze 1 %d 1", EIO));
 		ctl("clear");
 		/* The object of FLB 0 is preserved again for files that wait. */

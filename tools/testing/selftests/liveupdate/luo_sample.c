@@ -31,6 +31,37 @@ FIXTURE_TEARDOWN(sample)
 
 #define load_sample()	lu_load_module("samples/liveupdate/liveupdate_notes", "")
 
+#define FILE_MAX	"/proc/sys/fs/file-max"
+
+/* By somebody for whom the limit of open files counts. */
+static int retrieve_as_nobody(int session, uint64_t token)
+{
+	int status, err;
+	pid_t pid;
+
+	fflush(stdout);
+	pid = fork();
+	if (!pid) {
+		err = setresuid(65534, 65534, 65534) ? -errno : lu_retrieve_fd(session, token);
+		_exit(err < 0 ? -err : 0);
+	}
+	return waitpid(pid, &status, 0) == pid && WIFEXITED(status) ? -WEXITSTATUS(status) : -1;
+}
+
+/* Too many open files are no reason to lose one. */
+static void too_many_open_files(struct __test_metadata *_metadata, int session)
+{
+	char limit[32] = "";
+	int fd = open(FILE_MAX, O_RDONLY | O_CLOEXEC);
+
+	ASSERT_LT(0, read(fd, limit, sizeof(limit) - 1));
+	close(fd);
+	limit[strcspn(limit, "\n")] = 0;
+	ASSERT_EQ(0, lu_write_file(FILE_MAX, "0"));
+	EXPECT_EQ(-EAGAIN, retrieve_as_nobody(session, 1));
+	ASSERT_EQ(0, lu_write_file(FILE_MAX, limit));
+}
+
 /* The sample: its module is loaded only after the update. */
 SAMPLE(notes)
 {
@@ -60,6 +91,7 @@ SAMPLE(notes)
 	ASSERT_LE(0, session);
 	EXPECT_EQ(-EOPNOTSUPP, lu_retrieve_fd(session, 1));
 	ASSERT_EQ(0, load_sample());
+	too_many_open_files(_metadata, session);
 	fd = lu_retrieve_fd(session, 1);
 	ASSERT_LE(0, fd);
 	EXPECT_EQ(5, pread(fd, text, 5, 0));
