@@ -5,7 +5,7 @@ MAKEFLAGS += --no-print-directory
 .NOTPARALLEL:
 .SUFFIXES:
 
-export LINUX ACCEL BUILD T P PEER FORCE JOBS GUESTS CONFIG FULL BOTH STEP EVERYDAY
+export LINUX ACCEL BUILD T P PEER FORCE JOBS GUESTS CONFIG FULL STEP EVERYDAY
 
 H := harness
 B := $(or $(BUILD),build)
@@ -18,8 +18,9 @@ help:
 #:
 #:   make demo          two VMs go on while their host is updated, with the times
 #:   make demo-memfd    the same with a file of random data
-#:   make test          the selftests, each in its own guest; T=REGEX picks some,
-#:                      BOTH=1 runs those that are for it with the debug kernel, too
+#:   make test          the selftests, each in its own guest, and those about faults,
+#:                      races and order with the debug kernel, too; T=REGEX picks some,
+#:                      for one kernel: test-debug T= is the other
 #:   make test-full     the same and the long ones, without deferred initialization of
 #:                      memory, and "make off"; an hour without KVM
 #:   make off           switched off, the kernel boots and kexecs like the base kernel
@@ -77,9 +78,9 @@ kernel$(1): tree
 	@$(H)/image.sh
 
 test$(1) shell$(1) demo$(1): export FLAVOUR = $(1)
-# FULL=1 and BOTH=1 test both kernels; T= is about some guests, and one kernel then.
+# Without a flavour both kernels; T= is about some guests, and one kernel then.
 test$(1): kernel$(1)
-	@$(H)/$(if $(1)$(T),test,$(if $(FULL)$(BOTH),test-both,test)).sh
+	@$(H)/$(if $(1)$(T),test,test-both).sh
 
 shell$(1): kernel$(1)
 	@$(H)/vm.sh

@@ -27,7 +27,7 @@
 #	allow		lines of the console that are no warnings for once
 #	only, not	run the line with (without) this kernel: debug, plain
 #	full		too long for every day: run the line only if FULL=1
-#	debug		one of those that make test BOTH=1 runs with the debug kernel, too
+#	debug		one of those that make test runs with the debug kernel, too
 #	skip		tests of it may be skipped; elsewhere nothing has a reason to be,
 #			in the kernels that are made for the tests (this one and debug)
 #

@@ -88,6 +88,8 @@ main()
 	[[ -e $SHARE/initrd ]] || die 'there is no guest yet' 'run "make kernel" first'
 	[[ -z $name ]] || cmdline+=' lu.out=ttyS1'
 	[[ -z $disk ]] || cmdline+=' lu.end=poweroff'
+	# Ten ticks of waiting, for a mistake of boards; on a busy machine it is found.
+	[[ $(accel_options) == *kvm* ]] || cmdline+=' no_timer_check'
 	# The clock of an emulated guest jumps while such a kernel boots.
 	[[ $FLAVOUR != -debug ]] || cmdline+=' watchdog_thresh=60'
 	disk_options
