@@ -1,0 +1,316 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * What is asked of handlers and FLBs in the next kernel and in the one after it, when,
+ * how often and in which order, and what their errors do.
+ */
+#include "lu_handlers.h"
+
+static void retrieve_with_errors(struct __test_metadata *_metadata, int session)
+{
+	int fd;
+
+	/* Passes: nothing was consumed. */
+	ASSERT_EQ(0, ctl("fail retrieve 1 %d 1", ENOMEM));
+	EXPECT_EQ(-ENOMEM, lu_retrieve_fd(session, 1));
+	ASSERT_EQ(0, ctl("fail retrieve 1 %d 1", EAGAIN));
+	EXPECT_EQ(-EAGAIN, lu_retrieve_fd(session, 1));
+	fd = retrieve_one(session, 1);
+	EXPECT_LE(0, fd);
+	EXPECT_LE(0, retrieve_one(session, 1));
+	EXPECT_EQ(-EAGAIN, lu_unload_module("test_liveupdate"));
+
+	/* Remembered: the handler is not asked again. */
+	ASSERT_EQ(0, ctl("fail retrieve 1 %d 1", EIO));
+	EXPECT_EQ(-EIO, lu_retrieve_fd(session, 2));
+	EXPECT_EQ(-EIO, lu_retrieve_fd(session, 2));
+	EXPECT_TRUE(logged("retrieve 0 1 12\nretrieve 0 1 11\nretrieve 0 1\nretrieve 0 2 5\n"));
+}
+
+static void finish_in_order(struct __test_metadata *_metadata, int one, int two)
+{
+	/* One "no", and nothing has changed. */
+	ASSERT_EQ(0, ctl("fail can_finish 2 1 1"));
+	EXPECT_EQ(-EBUSY, lu_finish(one));
+	EXPECT_LE(0, retrieve_one(one, 1));
+	EXPECT_TRUE(logged("flb_retrieve 1 0\nflb_retrieve 2 0\n"
+			   "can_finish 0 1\ncan_finish 0 2 1\n"));
+	EXPECT_EQ(0, lu_finish(one));
+	EXPECT_TRUE(logged("can_finish 0 1\ncan_finish 0 2\ncan_finish 0 3\n"
+			   "finish 0 1\nfinish 0 2\nfinish 0 3\n"
+			   "flb_finish 2 0\nflb_finish 1 0\n"));
+	EXPECT_EQ(-ENOENT, ctl("get_in 1"));
+
+	/* The last file of FLB 0, which somebody holds. */
+	EXPECT_EQ(0, lu_finish(two));
+	EXPECT_TRUE(logged("finish 1 4\n"));
+	EXPECT_EQ(-ENOENT, ctl("get_in 0"));
+	EXPECT_EQ(-EAGAIN, lu_unload_module("test_liveupdate"));
+	EXPECT_EQ(0, ctl("put_in 0"));
+	EXPECT_TRUE(logged("flb_finish 0 77\n"));
+}
+
+HANDLERS(two_kernels)
+{
+	struct liveupdate_ioctl_next_session s = { .size = sizeof(s) };
+	int one, two, fd;
+
+	if (self->stage == 1) {
+		ASSERT_EQ(0, load_test());
+		one = lu_create(self->dev, "one");
+		two = lu_create(self->dev, "two");
+		for (fd = 1; fd <= 3; fd++)
+			ASSERT_EQ(0, add_file(one, 0, fd));
+		ASSERT_EQ(0, add_file(two, 1, 4));
+		ASSERT_EQ(0, ctl("set 0 77"));
+		LU_KEXEC(2);
+	}
+
+	/* Without a handler nothing can be dropped, not even by force. */
+	ASSERT_EQ(0, lu_next(self->dev, &s));
+	EXPECT_EQ(-EOPNOTSUPP, lu_discard(self->dev, s.id));
+	EXPECT_EQ(2, lu_sysfs_number("incoming/sessions"));
+	EXPECT_EQ(4, lu_sysfs_number("incoming/files"));
+
+	one = lu_retrieve(self->dev, "one");
+	two = lu_retrieve(self->dev, "two");
+	EXPECT_EQ(-EOPNOTSUPP, lu_retrieve_fd(one, 1));
+	EXPECT_EQ(-EOPNOTSUPP, lu_finish(one));
+	ASSERT_EQ(0, load_test());
+
+	/* Before any file: an error that passes, then the object. */
+	ASSERT_EQ(0, lu_write_file(LU_TRACING "events/liveupdate/enable", "1"));
+	ASSERT_EQ(0, ctl("fail flb_retrieve 1 %d 1", ENOMEM));
+	EXPECT_EQ(-ENOMEM, ctl("get_in 0"));
+	EXPECT_EQ(0, ctl("get_in 0"));
+	EXPECT_TRUE(logged("flb_retrieve 0 0 12\nflb_retrieve 0 0\nflb_get 0 77\n"));
+	EXPECT_EQ(-EAGAIN, lu_unload_module("test_liveupdate"));
+
+	retrieve_with_errors(_metadata, one);
+	finish_in_order(_metadata, one, two);
+	close(one);
+	close(two);
+	EXPECT_EQ(1, lu_count_events("flb_retrieve: name=\"liveupdate-test-flb-0-v1\" err=-12"));
+	EXPECT_EQ(3, lu_count_events("flb_retrieve: .* err=0"));
+	EXPECT_EQ(3, lu_count_events("flb_finish: .* err=0"));
+}
+
+/*
+ * From the freeze on, what waits has to wait on, as it was written down so; an object
+ * that is there can be had all the same.
+ */
+static void get_during_a_freeze(struct __test_metadata *_metadata, int dev)
+{
+	int session = lu_create(dev, "new"), state = lu_state_open();
+	pid_t rebooter;
+
+	ASSERT_LE(0, state);
+	ASSERT_EQ(0, add_file(session, 1, 9));
+	lu_state_read(state);
+	ASSERT_EQ(0, ctl("fail freeze 1 %d 1", EIO));
+	ASSERT_EQ(0, ctl("hold freeze"));
+	rebooter = in_the_background(jump, 0);
+	ASSERT_TRUE(lu_state_wait(state, 20000));
+	EXPECT_STREQ("frozen", lu_state_read(state));
+	while (lu_count_lines(DIR "log", "freeze 1 9") < 1)
+		usleep(10000);
+	EXPECT_EQ(-EAGAIN, ctl("get_in 1"));
+	EXPECT_EQ(0, ctl("get_in 0"));
+	EXPECT_EQ(0, ctl("put_in 0"));
+	ASSERT_EQ(0, ctl("release"));
+	EXPECT_EQ(EIO, exit_status(rebooter));
+	close(session);
+	close(state);
+}
+
+/* Neither files nor FLBs were finished in B; there, one of each was used. */
+HANDLERS(three_kernels)
+{
+	int session;
+
+	if (self->stage == 1) {
+		ASSERT_EQ(0, load_test());
+		session = lu_create(self->dev, "one");
+		ASSERT_EQ(0, add_file(session, 0, 1));
+		ASSERT_EQ(0, add_file(session, 0, 2));
+		ASSERT_EQ(0, ctl("set 0 70"));
+		ASSERT_EQ(0, ctl("set 1 71"));
+		ASSERT_EQ(0, ctl("set 2 72"));
+		LU_KEXEC(2);
+	}
+	if (self->stage == 2) {
+		/* FLB 2 has no implementation here, 1 is not used by itself. */
+		ASSERT_EQ(0, lu_load_module("lib/test_liveupdate", "flbs=2"));
+		ASSERT_EQ(0, ctl("get_in 0"));
+		session = lu_retrieve(self->dev, "one");
+		ASSERT_EQ(0, lu_load(3, NULL));
+		get_during_a_freeze(_metadata, self->dev);
+		ASSERT_EQ(0, ctl("fail freeze 1 %d 1", EIO));
+		ctl("clear");
+		/* The object of FLB 0 is preserved again for files that wait. */
+		ASSERT_LE(0, retrieve_one(session, 2));
+		EXPECT_EQ(-EIO, lu_jump());
+		EXPECT_TRUE(logged("retrieve 0 2\n"
+				   "flb_preserve 0 70\nflb_retrieve 1 0\nflb_preserve 1 71\n"
+				   "preserve 0 2\nfreeze 0 2 5\nunpreserve 0 2\n"
+				   "flb_unpreserve 1 71\nflb_unpreserve 0 70\n"));
+		ASSERT_EQ(0, ctl("put_in 0"));
+		LU_JUMP();
+	}
+
+	ASSERT_EQ(0, load_test());
+	EXPECT_EQ(0, ctl("get_in 0"));
+	EXPECT_EQ(0, ctl("get_in 1"));
+	EXPECT_EQ(0, ctl("get_in 2"));
+	EXPECT_TRUE(logged("flb_retrieve 0 0\nflb_get 0 70\nflb_retrieve 1 0\nflb_get 1 71\n"
+			   "flb_retrieve 2 0\nflb_get 2 72\n"));
+	EXPECT_EQ(0, ctl("put_in 0"));
+	EXPECT_EQ(0, ctl("put_in 1"));
+	EXPECT_EQ(0, ctl("put_in 2"));
+	session = lu_retrieve(self->dev, "one");
+	EXPECT_LE(0, retrieve_one(session, 1));
+	EXPECT_EQ(0, lu_finish(session));
+	EXPECT_TRUE(logged("retrieve 0 1\ncan_finish 0 1\ncan_finish 0 2\nfinish 0 1\n"
+			   "finish 0 2\nflb_finish 2 72\nflb_finish 1 71\nflb_finish 0 70\n"));
+}
+
+/* A damaged list of FLBs: live update stays off, and says so. */
+HANDLERS(damaged_flbs)
+{
+	int session;
+
+	if (self->stage == 1) {
+		ASSERT_EQ(0, load_test());
+		session = lu_create(self->dev, "one");
+		ASSERT_EQ(0, add_file(session, 0, 1));
+		ASSERT_EQ(0, lu_write_file("/sys/kernel/debug/kho/corrupt",
+					   "chain luo-fdt /luo-flb luo-flb-header 16"));
+		LU_KEXEC(2);
+	}
+	EXPECT_EQ(-ENOENT, self->dev);
+}
+
+/* Nothing in B knows these files, nor what they share. */
+HANDLERS(no_handler_in_between)
+{
+	int session, i;
+
+	if (self->stage == 2) {
+		EXPECT_EQ(1, lu_sysfs_number("incoming/sessions"));
+		EXPECT_EQ(3, lu_sysfs_number("incoming/files"));
+		LU_KEXEC(3);
+	}
+	ASSERT_EQ(0, load_test());
+	if (self->stage == 1) {
+		session = lu_create(self->dev, "one");
+		ASSERT_EQ(0, add_file(session, 0, 1));
+		ASSERT_EQ(0, add_file(session, 0, 2));
+		ASSERT_EQ(0, add_file(session, 1, 3));
+		for (i = 0; i < 3; i++)
+			ASSERT_EQ(0, ctl("set %d %d", i, 70 + i));
+		LU_KEXEC(2);
+	}
+	session = lu_retrieve(self->dev, "one");
+	ASSERT_LE(0, session);
+	for (i = 0; i < 3; i++)
+		EXPECT_LE(0, retrieve_one(session, i + 1));
+	EXPECT_TRUE(logged("retrieve 0 1\nretrieve 0 2\nretrieve 1 3\n"));
+	EXPECT_EQ(0, lu_finish(session));
+	EXPECT_TRUE(logged("flb_retrieve 0 0\nflb_retrieve 1 0\nflb_retrieve 2 0\n"
+			   "can_finish 0 1\ncan_finish 0 2\n"
+			   "finish 0 1\nfinish 0 2\nflb_finish 2 72\nflb_finish 1 71\n"
+			   "finish 1 3\nflb_finish 0 70\n"));
+}
+
+/* A session that has lost all of its files is not an empty one in C. */
+HANDLERS(lost_files)
+{
+	struct liveupdate_ioctl_next_session s = { .size = sizeof(s) };
+	int session;
+
+	if (self->stage < 3)
+		ASSERT_EQ(0, load_test());
+	if (self->stage == 1) {
+		session = lu_create(self->dev, "lost");
+		ASSERT_EQ(0, add_file(session, 1, 1));
+		LU_KEXEC(2);
+	}
+	if (self->stage == 2) {
+		session = lu_retrieve(self->dev, "lost");
+		ASSERT_EQ(0, ctl("fail retrieve 1 %d 1", EIO));
+		ASSERT_EQ(-EIO, lu_retrieve_fd(session, 1));
+		LU_KEXEC(3);
+	}
+	EXPECT_EQ(-EBADMSG, lu_retrieve(self->dev, "lost"));
+	ASSERT_EQ(0, lu_next(self->dev, &s));
+	EXPECT_EQ(LIVEUPDATE_SESSION_BY_NAME | LIVEUPDATE_SESSION_DAMAGED, s.flags);
+	EXPECT_EQ(1, lu_count_matches(LU_LINES, "name=\"lost\" state=damaged files=0"));
+	EXPECT_EQ(-EBADMSG, lu_retrieve_id(self->dev, s.id));
+	EXPECT_EQ(0, lu_discard(self->dev, s.id));
+	EXPECT_EQ(-ENOENT, lu_retrieve(self->dev, "lost"));
+}
+
+/*
+ * B has two new sessions, and an old one of which two files of three were
+ * retrieved: each operation of the reboot fails once, wherever it comes.
+ */
+static void failing_reboot(struct __test_metadata *_metadata, const char *op, int nth,
+			   const char *want)
+{
+	ctl("clear");
+	ASSERT_EQ(0, ctl("fail %s %d %d 1", op, nth, EIO));
+	EXPECT_EQ(-EIO, lu_jump());
+	EXPECT_TRUE(logged(want))
+		TH_LOG("%s %d", op, nth);
+}
+
+static void each_failing_reboot(struct __test_metadata *_metadata)
+{
+	failing_reboot(_metadata, "preserve", 1, "preserve 0 1 5\n");
+	failing_reboot(_metadata, "preserve", 2,
+		       "preserve 0 1\npreserve 1 2 5\nunpreserve 0 1\n");
+	failing_reboot(_metadata, "freeze", 1,
+		       "preserve 0 1\npreserve 1 2\nfreeze 0 10 5\n"
+		       "unpreserve 1 2\nunpreserve 0 1\n");
+	failing_reboot(_metadata, "freeze", 2,
+		       "preserve 0 1\npreserve 1 2\nfreeze 0 10\nfreeze 0 11 5\n"
+		       "unfreeze 0 10\nunpreserve 1 2\nunpreserve 0 1\n");
+	failing_reboot(_metadata, "freeze", 3,
+		       "preserve 0 1\npreserve 1 2\nfreeze 0 10\nfreeze 0 11\nfreeze 0 1 5\n"
+		       "unfreeze 0 11\nunfreeze 0 10\nunpreserve 1 2\nunpreserve 0 1\n");
+}
+
+HANDLERS(failing_reboots)
+{
+	int session, fds[2], i;
+
+	ASSERT_EQ(0, load_test());
+	if (self->stage == 1) {
+		session = lu_create(self->dev, "old");
+		ASSERT_EQ(0, add_file(session, 0, 1));
+		ASSERT_EQ(0, add_file(session, 1, 2));
+		ASSERT_EQ(0, add_file(session, 0, 3));
+		LU_KEXEC(2);
+	}
+	session = lu_retrieve(self->dev, "old");
+	ASSERT_LE(0, session);
+	for (i = 0; i < 2; i++)
+		ASSERT_LE(0, retrieve_one(session, i + 1));
+	if (self->stage == 2) {
+		for (i = 0; i < 2; i++) {
+			fds[i] = lu_create(self->dev, i ? "b" : "a");
+			ASSERT_LE(0, fds[i]);
+			ASSERT_EQ(0, add_file(fds[i], 0, 10 + i));
+		}
+		ASSERT_EQ(0, lu_load(3, NULL));
+		each_failing_reboot(_metadata);
+		LU_JUMP();
+	}
+	ASSERT_LE(0, retrieve_one(session, 3));
+	EXPECT_EQ(0, lu_finish(session));
+	for (i = 0; i < 2; i++) {
+		session = lu_retrieve(self->dev, i ? "b" : "a");
+		ASSERT_LE(0, session);
+		EXPECT_LE(0, retrieve_one(session, 10 + i));
+		EXPECT_EQ(0, lu_finish(session));
+	}
+}
