@@ -19,7 +19,7 @@
  *    is told to a new KVM, and goes on with the instruction that would have been
  *    next. luo_finish() makes the files ordinary ones until the next update.
  *
- * If the update does not come about, or luod dies, the guest goes on at once.
+ * If the update does not come about, or luod dies, the guest goes on.
  * SIGTERM ends it. What happens is said on standard output, in lines.
  */
 #include <err.h>
@@ -491,30 +491,33 @@ static void answer(const struct luo_event *event, int err)
 		luo_agent_ready(vmm.agent, event);
 }
 
-/* luod is gone, and the update with it. It may be back soon. */
+/* Where luod is, the update can be as well: a guest that stands still stays so. */
 static void lost_agent(void)
 {
 	luo_agent_close(vmm.agent);
 	vmm.agent = NULL;
-	resume();
 }
 
+/* There is no update if luod takes the session, nor without a luod. */
 static void find_agent(void)
 {
-	if (luo_agent_connect(&vmm.agent, NULL))
-		return;
-	if (luo_agent_attach(vmm.agent, vmm.session))
+	int err = luo_agent_connect(&vmm.agent, NULL);
+
+	if (!err && luo_agent_attach(vmm.agent, vmm.session))
 		lost_agent();
+	else if (!err || err == -ECONNREFUSED || err == -ENOENT)
+		resume();
 }
 
 static void serve_agent(void)
 {
 	struct luo_event event;
 
-	for (;;) {
+	while (vmm.agent) {
 		if (luo_agent_event(vmm.agent, &event, 0)) {
 			lost_agent();
-			return;
+			find_agent();
+			continue;
 		}
 		switch (event.type) {
 		case LUO_EVENT_NONE:
@@ -538,10 +541,9 @@ static void serve(int end)
 	struct pollfd fds[] = { { end, POLLIN, 0 }, { -1, POLLIN, 0 } };
 
 	while (!fds[0].revents) {
-		if (vmm.agent)
-			serve_agent();
-		else
+		if (!vmm.agent)
 			find_agent();
+		serve_agent();
 		fds[1].fd = vmm.agent ? luo_agent_fd(vmm.agent) : -1;
 		poll(fds, ARRAY_SIZE(fds), vmm.agent ? -1 : LOOK_FOR_AGENT_MS);
 	}
@@ -577,10 +579,8 @@ int main(int argc, char **argv)
 
 	while ((opt = getopt(argc, argv, "m:")) == 'm')
 		mib = strtoul(optarg, NULL, 0);
-	if (opt != -1 || argc - optind != 2 || mib < 3 || mib > 1024) {
-		fprintf(stderr, "usage: lu-vmm [-m MIB (3 to 1024)] NAME IMAGE\n");
-		return 2;
-	}
+	if (opt != -1 || argc - optind != 2 || mib < 3 || mib > 1024)
+		errx(2, "usage: lu-vmm [-m MIB (3 to 1024)] NAME IMAGE");
 	vmm.name = argv[optind];
 	/* Before there are threads. */
 	sigemptyset(&end);

@@ -27,7 +27,7 @@ files()
 	/usr/lib/libluo.a
 	/usr/lib/libluo.so
 	/usr/lib/libluo.so.1
-	/usr/lib/libluo.so.1.1
+	/usr/lib/libluo.so.1.2
 	/usr/lib/pkgconfig/libluo.pc
 	/usr/lib/systemd/system/luod.service
 	/usr/lib/systemd/system/luod.socket
@@ -67,7 +67,7 @@ check_symbols()
 
 	readelf -d "$lib" | grep -q 'SONAME.*\[libluo\.so\.1\]' || fail 'another soname'
 	nm -D --defined-only --with-symbol-versions "$lib" | sed -n 's/.* T //p' >"$WORK/have"
-	! grep -v '@@LIBLUO_1\.[01]$' "$WORK/have" || fail 'a symbol without a version'
+	! grep -v '@@LIBLUO_1\.[0-2]$' "$WORK/have" || fail 'a symbol without a version'
 	diff <(sed 's/@.*//' "$WORK/have" | sort) <(functions) ||
 		fail 'the library and its header differ'
 	grep -q -x 'luo_open@@LIBLUO_1.0' "$WORK/have" || fail 'a version that has changed'
@@ -112,7 +112,7 @@ check_programs()
 	sed -n '/^\.Bd -literal/,/^\.Ed/{//!p}' "$ROOT/usr/share/man/man3/libluo.3" \
 		>"$WORK/example.c"
 	$CC -D_GNU_SOURCE -Wall -Wextra -Werror -o "$WORK/example" "$WORK/example.c" "${words[@]}"
-	! flags --modversion | grep -v -q -x '1\.1' || fail 'another version'
+	! flags --modversion | grep -v -q -x '1\.2' || fail 'another version'
 }
 
 # What the programs say they can do is in their pages.

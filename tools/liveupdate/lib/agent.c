@@ -495,6 +495,18 @@ int luo_agent_ready(struct luo_agent *agent, const struct luo_event *event)
 	return answer(agent, "ready", event, NULL);
 }
 
+int luo_agent_leave(struct luo_agent *agent, const struct luo_event *event)
+{
+	struct json_object *request = new_request("leave"), *reply;
+	int err;
+
+	if (request)
+		json_object_object_add(request, "update", json_object_new_int64(event->update));
+	err = call(agent, request, NULL, 0, &reply);
+	json_object_put(reply);
+	return err;
+}
+
 int luo_agent_refuse(struct luo_agent *agent, const struct luo_event *event,
 		     const char *reason)
 {

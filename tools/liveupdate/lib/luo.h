@@ -299,11 +299,16 @@ int luo_agent_release(struct luo_agent *agent, const char *name);
  * @timeout_ms: how long to wait; negative for as long as it takes
  *
  * Answer LUO_EVENT_PREPARE and LUO_EVENT_SUSPEND with luo_agent_ready() or
- * luo_agent_refuse(). An agent that dies cancels what it had begun: -ECONNRESET
- * is to be taken as LUO_EVENT_CANCEL.
+ * luo_agent_refuse().
+ *
+ * After an error the connection is of no use. Who has answered LUO_EVENT_SUSPEND
+ * stays as it is then, and connects again: that luo_agent_attach() succeeds means
+ * LUO_EVENT_CANCEL, and so does -ECONNREFUSED or -ENOENT of luo_agent_connect(),
+ * for an agent that is dead has cancelled what it had begun. Everything else means
+ * that the update can still come, and that the caller tries again.
  *
  * Return: 0; -ECONNRESET when the agent is gone, -EBADMSG when it talks
- * nonsense.
+ * nonsense, -ENOMEM.
  */
 int luo_agent_event(struct luo_agent *agent, struct luo_event *event, int timeout_ms);
 
@@ -315,6 +320,22 @@ int luo_agent_event(struct luo_agent *agent, struct luo_event *event, int timeou
  * Return: 0; -ESTALE when the update was cancelled meanwhile, -ECONNRESET.
  */
 int luo_agent_ready(struct luo_agent *agent, const struct luo_event *event);
+
+/**
+ * luo_agent_leave - end before the kernel does
+ * @agent: the connection
+ * @event: the LUO_EVENT_SUSPEND that luo_agent_ready() has answered
+ *
+ * The agent keeps the caller's sessions for the next kernel, and does not take the
+ * end of the connection for a failure: without this it calls the update off if the
+ * process that connected is still there two seconds later. If there is no update
+ * after all, what is in the sessions is lost with the caller's descriptors. Since
+ * version 1.2 of the library.
+ *
+ * Return: 0; -ESTALE when the update was cancelled meanwhile, -ECONNRESET,
+ * -EOPNOTSUPP from an agent that knows no such request.
+ */
+int luo_agent_leave(struct luo_agent *agent, const struct luo_event *event);
 
 /**
  * luo_agent_refuse - not now

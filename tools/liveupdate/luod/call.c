@@ -27,6 +27,7 @@ static const struct {
 	[OP_RELEASE] = { false, false, 0, call_release },
 	[OP_READY] = { false, false, 0, call_ready },
 	[OP_REFUSE] = { false, false, 0, call_refuse },
+	[OP_LEAVE] = { false, false, 0, call_leave },
 	[OP_FINISH] = { false, true, 0, call_finish },
 	[OP_SESSIONS] = { false, true, 0, call_sessions },
 	[OP_SHOW] = { false, true, 0, call_show },

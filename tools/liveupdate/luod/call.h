@@ -71,5 +71,6 @@ int call_cancel(struct call *call);
 void call_cancel_give_up(struct conn *conn);
 int call_ready(struct call *call);
 int call_refuse(struct call *call);
+int call_leave(struct call *call);
 
 #endif /* LUOD_CALL_H */

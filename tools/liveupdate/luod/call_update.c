@@ -262,3 +262,10 @@ int call_refuse(struct call *call)
 	return check_answer(call, update_refuse(call->conn, call->req.update, call->req.phase,
 						call->req.reason));
 }
+
+int call_leave(struct call *call)
+{
+	int err = update_leave(call->conn, call->req.update);
+
+	return err ? call_fail(call, err, "this client is not suspended for it") : 0;
+}

@@ -6,6 +6,7 @@
 #include <json-c/json.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/pidfd.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -23,6 +24,9 @@
 
 /* How long the last words to a client may take. */
 #define END_MS		2000
+
+/* How long a process may take to end after its connection has. */
+#define EXIT_MS		2000
 
 struct out {
 	TAILQ_ENTRY(out) link;
@@ -75,19 +79,51 @@ static void conn_free(struct conn *conn)
 	free_event(conn->stalled);
 	free_event(conn->reap);
 	free_event(conn->deadline);
+	free_event(conn->exited);
+	if (conn->process >= 0)
+		close(conn->process);
 	if (conn->in)
 		evbuffer_free(conn->in);
 	gate_close(conn->fd);
 	free(conn);
 }
 
+static void reap(struct conn *conn)
+{
+	TAILQ_REMOVE(&conns, conn, link);
+	hooks->gone(conn);
+	conn_free(conn);
+}
+
+static void on_exited(evutil_socket_t fd, short what, void *arg)
+{
+	struct conn *conn = arg;
+
+	conn->lives = what & EV_TIMEOUT;
+	reap(conn);
+}
+
+/* A process that ends closes its files first. False if there is nothing to wait for. */
+static bool await_exit(struct conn *conn)
+{
+	struct timeval t = to_timeval(EXIT_MS);
+
+	conn->process = pidfd_open(conn->pid, 0);
+	if (conn->process < 0) {
+		conn->lives = errno != ESRCH;
+		return false;
+	}
+	conn->exited = event_new(base, conn->process, EV_READ, on_exited, conn);
+	conn->lives = !conn->exited || event_add(conn->exited, &t);
+	return !conn->lives;
+}
+
 static void on_reap(evutil_socket_t fd, short what, void *arg)
 {
 	struct conn *conn = arg;
 
-	TAILQ_REMOVE(&conns, conn, link);
-	hooks->gone(conn);
-	conn_free(conn);
+	if (!hooks->in_doubt(conn) || !await_exit(conn))
+		reap(conn);
 }
 
 /* Whoever calls may still use it: it is freed from the event loop. */
@@ -492,6 +528,7 @@ int conn_add(int fd, bool admin, const struct conn_hooks *table)
 	}
 	hooks = table;
 	conn->fd = fd;
+	conn->process = -1;
 	TAILQ_INIT(&conn->out);
 	/* A byte out of band is a byte: it cannot be peeked at otherwise. */
 	setsockopt(fd, SOL_SOCKET, SO_OOBINLINE, &(int) { 1 }, sizeof(int));

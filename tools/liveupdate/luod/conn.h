@@ -35,6 +35,8 @@ struct out;
  * @admin: it may do what concerns all
  * @watching: it gets all events
  * @thrown_out: luod ends the connection, not the client, which may go on living
+ * @leaves: it has said that it ends, and what it has is for the next kernel
+ * @lives: its connection ended, and its process did not
  * @dead: to be freed as soon as nobody uses it: nothing goes to it any more
  * @prepare_ms: the time it wants for this; 0 for the usual
  * @suspend_ms: likewise
@@ -50,6 +52,8 @@ struct conn {
 	bool admin;
 	bool watching;
 	bool thrown_out;
+	bool leaves;
+	bool lives;
 	bool ending;
 	bool dead;
 	uint32_t prepare_ms;
@@ -63,6 +67,8 @@ struct conn {
 	struct event *writable;
 	struct event *stalled;
 	struct event *reap;
+	struct event *exited;
+	int process;
 	struct evbuffer *in;
 	struct gate *gate;
 	int fds[CONN_FDS];
@@ -79,10 +85,12 @@ extern struct conn_list conns;
 /**
  * struct conn_hooks - who is told about connections
  * @request: a request came, which is the hook's from now on
+ * @in_doubt: whether it matters if the client's process ends with the connection
  * @gone: the connection is about to be freed
  */
 struct conn_hooks {
 	void (*request)(struct conn *conn, struct request *req);
+	bool (*in_doubt)(const struct conn *conn);
 	void (*gone)(struct conn *conn);
 };
 

@@ -25,6 +25,7 @@ static const struct op {
 	[OP_RELEASE] = { "release", HAS_NAME, 0 },
 	[OP_READY] = { "ready", HAS_UPDATE | HAS_PHASE, 0 },
 	[OP_REFUSE] = { "refuse", HAS_UPDATE | HAS_PHASE, HAS_REASON },
+	[OP_LEAVE] = { "leave", HAS_UPDATE, 0 },
 	[OP_FINISH] = { "finish", 0, HAS_NAME | HAS_UID | HAS_SESSION_ID },
 	[OP_SESSIONS] = { "sessions", 0, 0 },
 	[OP_SHOW] = { "show", HAS_NAME, HAS_UID },

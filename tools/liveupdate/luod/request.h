@@ -24,6 +24,7 @@ enum request_op {
 	OP_RELEASE,
 	OP_READY,
 	OP_REFUSE,
+	OP_LEAVE,
 	OP_FINISH,
 	OP_SESSIONS,
 	OP_SHOW,

@@ -49,6 +49,7 @@ static void on_gone(struct conn *conn)
 
 static const struct conn_hooks hooks = {
 	.request = on_request,
+	.in_doubt = update_in_doubt,
 	.gone = on_gone,
 };
 

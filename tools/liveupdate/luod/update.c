@@ -128,6 +128,7 @@ static void forget_answers(void)
 
 	TAILQ_FOREACH(conn, &conns, link) {
 		conn->answer = CONN_NOT_ASKED;
+		conn->leaves = false;
 		if (conn->deadline)
 			event_del(conn->deadline);
 	}
@@ -219,14 +220,19 @@ static void ask(struct conn *conn)
 	conn_send(conn, event, -1);
 }
 
-/* One that is being thrown out is not: its end calls the update off. */
+/* One that is going is not, nor one thrown out: its end may call the update off. */
+static bool is_ready(const struct conn *conn)
+{
+	return conn->answer == CONN_READY && !conn->thrown_out &&
+	       (!conn->dead || conn->leaves);
+}
+
 static bool all_ready(void)
 {
 	struct conn *conn;
 
 	TAILQ_FOREACH(conn, &conns, link)
-		if (conn->answer == CONN_ASKED ||
-		    (conn->answer == CONN_READY && conn->thrown_out))
+		if (conn->answer != CONN_NOT_ASKED && !is_ready(conn))
 			return false;
 	return true;
 }
@@ -440,6 +446,22 @@ int update_ready(struct conn *conn, uint64_t number, enum request_phase phase)
 }
 
 /**
+ * update_leave - a client that is suspended ends, and what it has stays for the update
+ * @conn: the client
+ * @number: the update
+ *
+ * Return: 0; -%ESTALE if it is not suspended for this update.
+ */
+int update_leave(struct conn *conn, uint64_t number)
+{
+	if (number != update.number || conn->answer != CONN_READY ||
+	    (update.state != SUSPEND && update.state != JUMP))
+		return -ESTALE;
+	conn->leaves = true;
+	return 0;
+}
+
+/**
  * update_refuse - a client says no
  * @conn: the client
  * @number: the update
@@ -491,11 +513,22 @@ bool update_jumping(void)
 	return update.state == JUMP;
 }
 
-/* Whether luod goes on for a client that is gone. */
+/*
+ * Whether luod goes on for a client that is gone: dead, or it has said so. With the
+ * jump nobody gets a session any more, so whoever wants to go on has to wait.
+ */
 bool update_keeps(const struct conn *conn)
 {
 	return update.state == JUMP ||
-	       (update.state == SUSPEND && conn->answer == CONN_READY && !conn->thrown_out);
+	       (update.state == SUSPEND && conn->answer == CONN_READY &&
+		!conn->thrown_out && (conn->leaves || !conn->lives));
+}
+
+/* Whether that depends on its process: it can have lost its connection, and live. */
+bool update_in_doubt(const struct conn *conn)
+{
+	return update.state == SUSPEND && conn->answer == CONN_READY &&
+	       !conn->thrown_out && !conn->leaves;
 }
 
 /*
@@ -528,10 +561,18 @@ void update_gone(struct conn *conn)
 		thrown_out(conn);
 		return;
 	}
-	if (update_keeps(conn))
+	if (update_keeps(conn)) {
+		go_on_if_ready();
 		return;
-	snprintf(message, sizeof(message), "process %d of uid %u went away before it was %s",
-		 conn->pid, conn->uid, update.state == PREPARE ? "prepared" : "suspended");
+	}
+	if (conn->lives)
+		snprintf(message, sizeof(message),
+			 "process %d of uid %u lost its connection, and has not ended",
+			 conn->pid, conn->uid);
+	else
+		snprintf(message, sizeof(message),
+			 "process %d of uid %u went away before it was %s", conn->pid,
+			 conn->uid, update.state == PREPARE ? "prepared" : "suspended");
 	fail(-ECONNRESET, conn, "gone", message);
 }
 

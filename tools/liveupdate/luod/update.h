@@ -26,12 +26,14 @@ struct json_object;
 int update_take_over(void);
 int update_start(uint32_t prepare_ms, uint32_t suspend_ms, uint64_t *number);
 int update_ready(struct conn *conn, uint64_t number, enum request_phase phase);
+int update_leave(struct conn *conn, uint64_t number);
 int update_refuse(struct conn *conn, uint64_t number, enum request_phase phase,
 		  const char *reason);
 int update_cancel(const char *reason, void (*stopped)(int err));
 bool update_running(void);
 bool update_jumping(void);
 bool update_keeps(const struct conn *conn);
+bool update_in_doubt(const struct conn *conn);
 void update_gone(struct conn *conn);
 void update_status(struct json_object *to);
 

@@ -6,12 +6,17 @@
  * read all that the VMMs had to say, and has left in a file of its own how far the
  * guests came.
  */
+#include <poll.h>
 #include <signal.h>
+#include <stdlib.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/un.h>
 
 #include "lu_harness.h"
 #include "lu_vm.h"
+#include "luod_util.h"
 #include "../../../liveupdate/lib/luo.h"
 #include "../../../../samples/liveupdate/lu-guest.h"
 
@@ -19,6 +24,9 @@
 #define VMS_MAX		2
 #define MIB		16
 #define LARGE_MIB	160
+
+/* An agent that the test is. */
+#define AGENT		"/tmp/agent.sock"
 
 /* Address space for a VMM without the memory of its guest. */
 #define LITTLE		(8 * LU_MIB)
@@ -339,4 +347,101 @@ TEST_F_TIMEOUT(vmm, comes_back_later, LU_TIMEOUT)
 	ASSERT_EQ(0, get_ready(self, &event, nr));
 	ASSERT_EQ(KSFT_PASS, _metadata->exit_code);
 	ASSERT_EQ(0, jump(self, &event));
+}
+
+static int listen_as_agent(void)
+{
+	struct sockaddr_un addr = { .sun_family = AF_UNIX, .sun_path = AGENT };
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	if (bind(fd, (struct sockaddr *)&addr, sizeof(addr)) || listen(fd, 1))
+		return -errno;
+	return fd;
+}
+
+/* A new connection, and the request that comes over it. */
+static int take_client(int listening, struct luod_client *c, const char *op)
+{
+	memset(c, 0, sizeof(*c));
+	c->got = -1;
+	c->fd = accept(listening, NULL, NULL);
+	if (c->fd < 0)
+		return -errno;
+	return luod_receive(c) ?: luod_has(c, op) ? 0 : -EPROTO;
+}
+
+/* Answer the request that came last. */
+static int reply(struct luod_client *c, const char *fields, int fd)
+{
+	const char *id = strstr(c->line, "\"id\":");
+	char line[128];
+
+	if (!id)
+		return -EPROTO;
+	snprintf(line, sizeof(line), "{%s,\"id\":%d}\n", fields, atoi(id + 5));
+	return luod_send(c, line, &fd, fd >= 0);
+}
+
+static int ask_for(struct luod_client *c, const char *phase)
+{
+	char line[64];
+
+	snprintf(line, sizeof(line), "{\"event\":\"%s\",\"update\":1}\n", phase);
+	return luod_send(c, line, NULL, 0) ?: luod_receive(c) ?:
+	       luod_has(c, "\"ready\"") ? reply(c, "\"ok\":true", -1) : -EPROTO;
+}
+
+/* It has said nothing that was not listened to. */
+static bool is_silent(const struct lu_vm *vm)
+{
+	struct pollfd p = { .fd = vm->out, .events = POLLIN };
+
+	return !vm->len && !poll(&p, 1, 0);
+}
+
+/*
+ * The connection ends while the guest is suspended. The agent is there, so the
+ * kernel may go: the guest stands still until the agent takes its session, or is
+ * gone.
+ */
+TEST_F_TIMEOUT(vmm, connection_lost, LU_TIMEOUT)
+{
+	struct lu_vm *vm = &self->vms[0];
+	int dev, session, listening, i;
+	struct luod_client c;
+
+	dev = lu_open_dev();
+	ASSERT_LE(0, dev);
+	session = lu_create(dev, "luod/0/one");
+	ASSERT_LE(0, session);
+	close(dev);
+	listening = listen_as_agent();
+	ASSERT_LE(0, listening);
+	ASSERT_EQ(0, setenv("LUOD_SOCKET", AGENT, 1));
+	ASSERT_EQ(0, start_vm(vm, "one", 0));
+	ASSERT_EQ(0, take_client(listening, &c, "\"session\""));
+	ASSERT_EQ(0, reply(&c, "\"ok\":true,\"origin\":\"new\"", session));
+	ASSERT_EQ(0, lu_vm_listen(vm, 1, lu_vm_said, 1));
+	ASSERT_EQ(0, ask_for(&c, "prepare"));
+	ASSERT_EQ(0, ask_for(&c, "suspend"));
+	ASSERT_EQ(0, lu_vm_listen(vm, 1, lu_vm_suspended, 1));
+	luod_leave(&c);
+	for (i = 0; i < 2; i++) {
+		ASSERT_EQ(0, take_client(listening, &c, "\"attach\""));
+		ASSERT_EQ(0, reply(&c, "\"ok\":false,\"error\":\"EAGAIN\"", -1));
+		luod_leave(&c);
+	}
+	ASSERT_EQ(0, take_client(listening, &c, "\"attach\""));
+	EXPECT_TRUE(is_silent(vm));
+	ASSERT_EQ(0, reply(&c, "\"ok\":true,\"name\":\"one\"", -1));
+	ASSERT_EQ(0, lu_vm_listen(vm, 1, lu_vm_resumed, 1));
+	ASSERT_EQ(0, lu_vm_listen(vm, 1, lu_vm_said, 2));
+
+	ASSERT_EQ(0, ask_for(&c, "suspend"));
+	ASSERT_EQ(0, lu_vm_listen(vm, 1, lu_vm_suspended, 2));
+	close(listening);
+	luod_leave(&c);
+	ASSERT_EQ(0, lu_vm_listen(vm, 1, lu_vm_resumed, 2));
+	ASSERT_EQ(0, lu_vm_listen(vm, 1, lu_vm_said, 3));
+	EXPECT_EQ(0, vm->wrong);
 }

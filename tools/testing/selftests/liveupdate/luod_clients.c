@@ -366,17 +366,39 @@ static void as_a_user(struct __test_metadata *_metadata)
 	ASSERT_EQ(0, chown(LUOD_SOCKET, 0, 0));
 }
 
+/* Its session goes with the next kernel, or would: nobody waits for this client. */
+static void leave(struct __test_metadata *_metadata, struct luo_agent *agent)
+{
+	struct luo_event event;
+
+	ASSERT_EQ(0, luo_agent_event(agent, &event, -1));
+	ASSERT_EQ(LUO_EVENT_SUSPEND, event.type);
+	EXPECT_EQ(-ESTALE, luo_agent_leave(agent, &event));
+	EXPECT_EQ(0, luo_agent_ready(agent, &event));
+	EXPECT_EQ(0, luo_agent_leave(agent, &event));
+	luo_agent_close(agent);
+}
+
 /* What luoctl says of an update, as lines of JSON; and when luod is gone. */
 static void watched(struct __test_metadata *_metadata, pid_t luod, struct luo_agent *agent)
 {
 	pid_t watcher = SPAWN("--json", "watch"), update;
+	struct luo_agent *other;
 	struct luo_event event;
+	int session;
 
+	ASSERT_EQ(0, luo_agent_connect(&other, NULL));
+	session = luo_agent_session(other, "leaves", NULL);
+	ASSERT_LE(0, session);
 	update = SPAWN("--json", "update");
+	ASSERT_EQ(0, luo_agent_event(other, &event, -1));
+	EXPECT_EQ(0, luo_agent_ready(other, &event));
 	ASSERT_EQ(0, luo_agent_event(agent, &event, -1));
 	EXPECT_EQ(0, luo_agent_ready(agent, &event));
 	ASSERT_EQ(0, luo_agent_event(agent, &event, -1));
 	ASSERT_EQ(LUO_EVENT_SUSPEND, event.type);
+	leave(_metadata, other);
+	close(session);
 	EXPECT_TRUE(luod_said("{\"update\":"));
 	EXPECT_TRUE(luod_said("\"phase\":\"suspend\",\"time_ms\":"));
 	EXPECT_TRUE(luod_said("\"state\":\"ready\""));

@@ -101,6 +101,8 @@ TEST_F(luod, wrong_requests)
 		{ "{\"op\":\"ready\",\"update\":1,\"phase\":\"prepare\"}\n", -ESTALE },
 		{ "{\"op\":\"refuse\",\"update\":0,\"phase\":\"prepare\"}\n", -ESTALE },
 		{ "{\"op\":\"refuse\",\"update\":0,\"phase\":\"prepare\"," REASON "}\n", -EINVAL },
+		{ "{\"op\":\"leave\"}\n", -EINVAL },
+		{ "{\"op\":\"leave\",\"update\":0}\n", -ESTALE },
 		{ "{\"op\":\"attach\"}\n", -EINVAL },
 		{ "{\"op\":\"finish\"}\n", -EINVAL },
 		{ "{\"op\":\"finish\",\"name\":\"a\",\"session_id\":1}\n", -EINVAL },

@@ -21,9 +21,11 @@
 	"{\"uid\":1001,\"state\":\"absent\",\"sessions\":[\"vm\"]}"
 #define ATTACH		"{\"op\":\"attach\"}\n"
 #define RELEASE		"{\"op\":\"release\",\"name\":\"vm\"}\n"
+#define LEAVE		"{\"op\":\"leave\",\"update\":1}\n"
 #define TOO_EARLY \
 	"{\"op\":\"ready\",\"phase\":\"suspend\",\"update\":1}\n"
 #define SHOW_BOBS	"{\"op\":\"show\",\"name\":\"vm\",\"uid\":1001}\n"
+#define SHOW_CAROLS	"{\"op\":\"show\",\"name\":\"vm\",\"uid\":1002}\n"
 
 /* Image and initramfs stay open, and the journal with its session. */
 #define LOADED_FDS	4
@@ -191,8 +193,11 @@ UPDATE_TEST(client_that_goes_when_it_is_suspended)
 {
 	ASSERT_EQ(0, luod_ask(&self->root, LUOD_UPDATE));
 	ASSERT_EQ(0, luod_follow(&self->a, "prepare"));
+	/* Not before. */
+	EXPECT_EQ(-ESTALE, luod_ask(&self->a, LEAVE));
 	ASSERT_EQ(0, luod_follow(&self->b, "prepare"));
 	ASSERT_EQ(0, luod_follow(&self->b, "suspend"));
+	EXPECT_EQ(0, luod_ask(&self->b, LEAVE));
 	luod_leave(&self->b);
 	close(self->session_b);
 	ASSERT_EQ(0, luod_event(&self->a, "suspend"));
@@ -201,6 +206,84 @@ UPDATE_TEST(client_that_goes_when_it_is_suspended)
 	EXPECT_EQ(0, luod_event(&self->a, "cancel"));
 	EXPECT_EQ(-ENOENT, luod_ask(&self->root, SHOW_BOBS));
 	EXPECT_TRUE(luod_said("session vm of uid 1001 is dropped"));
+}
+
+/* Nothing but its connection is gone, and who knows what it does now. */
+UPDATE_TEST(client_that_loses_its_connection_when_it_is_suspended)
+{
+	ASSERT_EQ(0, luod_ask(&self->root, LUOD_UPDATE));
+	ASSERT_EQ(0, luod_follow(&self->a, "prepare"));
+	ASSERT_EQ(0, luod_follow(&self->b, "prepare"));
+	ASSERT_EQ(0, luod_follow(&self->b, "suspend"));
+	ASSERT_EQ(0, luod_event(&self->a, "suspend"));
+	luod_leave(&self->b);
+	/* The others are ready before that is known. */
+	ASSERT_EQ(0, luod_answer(&self->a, "ready", "suspend"));
+	ASSERT_EQ(0, luod_event(&self->root, "failed"));
+	EXPECT_TRUE(luod_has(&self->root, "\"phase\":\"suspend\""));
+	EXPECT_TRUE(luod_has(&self->root, "\"uid\":1001,\"state\":\"gone\""));
+	EXPECT_TRUE(luod_has(&self->root, "lost its connection, and has not ended"));
+	EXPECT_EQ(0, luod_event(&self->a, "cancel"));
+	/* It comes back with what it has, and goes on. */
+	ASSERT_EQ(0, luod_connect(&self->b, BOB));
+	EXPECT_EQ(0, luod_ask_with(&self->b, ATTACH, &self->session_b, 1));
+}
+
+/* A process that is a client, until it is killed. */
+static pid_t start_client(uid_t uid, const char *name)
+{
+	struct luod_client c;
+	pid_t pid;
+
+	fflush(stdout);
+	pid = fork();
+	if (pid)
+		return pid < 0 ? -errno : pid;
+	if (luod_connect(&c, uid) || luod_session(&c, name) < 0 ||
+	    luod_follow(&c, "prepare") || luod_follow(&c, "suspend"))
+		_exit(1);
+	pause();
+	_exit(2);
+}
+
+static bool await_session(struct luod_client *root, const char *show)
+{
+	struct timespec tick = { .tv_nsec = 10 * 1000 * 1000 };
+	int i, err;
+
+	for (i = 0; i < LUOD_PATIENCE_MS / 10; i++) {
+		err = luod_ask(root, show);
+		if (err != -ENOENT)
+			return !err;
+		nanosleep(&tick, NULL);
+	}
+	return false;
+}
+
+/* Killed when it is suspended: what it has preserved goes on without it. */
+UPDATE_TEST(client_that_is_killed_when_it_is_suspended)
+{
+	pid_t pid = start_client(CAROL, "vm");
+
+	ASSERT_LT(0, pid);
+	ASSERT_TRUE(await_session(&self->root, SHOW_CAROLS));
+	ASSERT_EQ(0, luod_ask(&self->root, LUOD_UPDATE));
+	ASSERT_EQ(0, luod_follow(&self->a, "prepare"));
+	ASSERT_EQ(0, luod_follow(&self->b, "prepare"));
+	do {
+		ASSERT_EQ(0, luod_event(&self->root, "client"));
+	} while (!luod_has(&self->root, "\"phase\":\"suspend\""));
+	EXPECT_TRUE(luod_has(&self->root, "\"uid\":1002"));
+	ASSERT_EQ(128 + SIGKILL, luod_stop(pid, SIGKILL));
+	ASSERT_EQ(0, luod_follow(&self->a, "suspend"));
+	/* The kernel has nowhere to go: so far it comes. */
+	ASSERT_EQ(0, lu_unload());
+	ASSERT_EQ(0, luod_follow(&self->b, "suspend"));
+	ASSERT_EQ(0, luod_event(&self->root, "failed"));
+	EXPECT_TRUE(luod_has(&self->root, "\"phase\":\"jump\""));
+	EXPECT_EQ(0, luod_event(&self->a, "cancel"));
+	EXPECT_EQ(-ENOENT, luod_ask(&self->root, SHOW_CAROLS));
+	EXPECT_TRUE(luod_said("session vm of uid 1002 is dropped"));
 }
 
 /* Suspended, and disconnected by luod: it takes that for a cancel, and lives. */

@@ -86,6 +86,7 @@ static void into_the_first(struct __test_metadata *_metadata, char *const args[]
 	EXPECT_EQ(0, luod_ask(&b, "{\"op\":\"ready\",\"phase\":\"prepare\",\"update\":1}\n"));
 	/* Carol does not wait; luod keeps what it has for it. */
 	ASSERT_EQ(0, luod_follow(&c, "suspend"));
+	ASSERT_EQ(0, luod_ask(&c, "{\"op\":\"leave\",\"update\":1}\n"));
 	luod_leave(&c);
 	close(session);
 	ASSERT_EQ(0, luod_follow(&a, "suspend"));
