@@ -3,9 +3,13 @@
 #include <fcntl.h>
 #include <linux/kexec.h>
 #include <linux/reboot.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/reboot.h>
+#include <sys/sendfile.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -16,6 +20,11 @@
 
 /* Is there while an image is loaded for a trial, in case that luod dies then. */
 #define TRIAL	"/run/luod.trial"
+
+/* Larger than any image: what is larger is not kept in memory. */
+#define COPY_MAX	(1L << 30)
+
+#define SEALS		(F_SEAL_WRITE | F_SEAL_GROW | F_SEAL_SHRINK | F_SEAL_SEAL)
 
 /* What luod has loaded, to load it again after a trial. */
 static struct {
@@ -90,16 +99,84 @@ static bool any_loaded(void)
 	return c == '1';
 }
 
+/* Read only: the kernel loads no file that somebody could write to. */
+static int seal(int fd)
+{
+	char path[32];
+
+	if (fcntl(fd, F_ADD_SEALS, SEALS))
+		return -errno;
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	return fd < 0 ? -errno : fd;
+}
+
+static int copy_bytes(int to, int from, off_t size)
+{
+	off_t at = 0;
+	ssize_t n;
+
+	while (at < size) {
+		n = sendfile(to, from, &at, size - at);
+		if (n <= 0)
+			return n ? -errno : -EIO;
+	}
+	return 0;
+}
+
+/* A file of luod's own with the same contents. */
+static int copy_file(int from)
+{
+	struct stat st;
+	int fd, err;
+
+	if (fstat(from, &st))
+		return -errno;
+	if (!S_ISREG(st.st_mode) || st.st_size > COPY_MAX)
+		return -EINVAL;
+	fd = memfd_create("image", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+	if (fd < 0)
+		return -errno;
+	err = copy_bytes(fd, from, st.st_size) ?: seal(fd);
+	close(fd);
+	return err;
+}
+
+static void close_files(int kernel, int initrd)
+{
+	if (kernel >= 0)
+		close(kernel);
+	if (initrd >= 0)
+		close(initrd);
+}
+
+static int copy_files(int kernel, int initrd, int copies[2])
+{
+	int err;
+
+	copies[0] = copy_file(kernel);
+	copies[1] = -1;
+	if (copies[0] < 0 || initrd < 0)
+		return copies[0] < 0 ? copies[0] : 0;
+	copies[1] = copy_file(initrd);
+	err = copies[1];
+	if (err < 0)
+		close(copies[0]);
+	return err < 0 ? err : 0;
+}
+
+static void keep(int kernel, int initrd, char *cmdline)
+{
+	close_files(image.kernel, image.initrd);
+	free(image.cmdline);
+	image.kernel = kernel;
+	image.initrd = initrd;
+	image.cmdline = cmdline;
+}
+
 static void forget(void)
 {
-	if (image.kernel >= 0)
-		close(image.kernel);
-	if (image.initrd >= 0)
-		close(image.initrd);
-	free(image.cmdline);
-	image.kernel = -1;
-	image.initrd = -1;
-	image.cmdline = NULL;
+	keep(-1, -1, NULL);
 }
 
 /**
@@ -114,28 +191,53 @@ void image_start(void)
 	drop_trial();
 }
 
+/*
+ * Load copies, and keep those: what is loaded again later is the same then, and the
+ * file system that the files came from can be unmounted.
+ */
+static int load_copies(int kernel, int initrd, const char *cmdline, int copies[2])
+{
+	int err = copy_files(kernel, initrd, copies);
+
+	if (err)
+		return err;
+	err = file_load(copies[0], copies[1], cmdline);
+	if (err)
+		close_files(copies[0], copies[1]);
+	return err;
+}
+
 /**
  * image_load - load the next kernel
  * @kernel: its image; luod's from now on, unless this fails
  * @initrd: its initramfs, likewise; negative for none
  * @cmdline: its command line
  *
+ * Without memory for copies, or if the kernel takes none of those, the files
+ * themselves are loaded, and stay open.
+ *
  * Return: 0 or why not; what was loaded before is still loaded then.
  */
 int image_load(int kernel, int initrd, const char *cmdline)
 {
-	char *copy = strdup(cmdline);
-	int err = copy ? file_load(kernel, initrd, cmdline) : -ENOMEM;
+	char *line = strdup(cmdline);
+	int copies[2], err;
 
-	if (err) {
-		free(copy);
-		return err;
+	if (!line)
+		return -ENOMEM;
+	if (!load_copies(kernel, initrd, cmdline, copies)) {
+		close_files(kernel, initrd);
+		keep(copies[0], copies[1], line);
+	} else {
+		err = file_load(kernel, initrd, cmdline);
+		if (err) {
+			free(line);
+			return err;
+		}
+		log_warning("the files of the image stay open: there is no copy of them");
+		keep(kernel, initrd, line);
 	}
 	doubtful = false;
-	forget();
-	image.kernel = kernel;
-	image.initrd = initrd;
-	image.cmdline = copy;
 	return 0;
 }
 

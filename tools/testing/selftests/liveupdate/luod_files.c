@@ -7,6 +7,7 @@
 #include <pthread.h>
 #include <signal.h>
 #include <sys/mount.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 
@@ -523,11 +524,44 @@ static int copy_file(const char *from, const char *to)
 	return lu_run(argv);
 }
 
-/* A check finds that what was loaded cannot be loaded again: the trial goes, too. */
-FILES_TEST(trial_does_not_stay)
+#define BOOT	"/tmp/boot"
+
+/* What was loaded is luod's: its file can change, and its file system go. */
+FILES_TEST(image_that_changes_when_it_is_loaded)
 {
 	int kernel = open("/host/bzImage-b", O_RDONLY | O_CLOEXEC), copy;
 
+	mkdir(BOOT, 0755);
+	ASSERT_EQ(0, mount("boot", BOOT, "tmpfs", 0, NULL));
+	ASSERT_EQ(0, copy_file("/host/bzImage-b", BOOT "/image"));
+	copy = open(BOOT "/image", O_RDONLY | O_CLOEXEC);
+	ASSERT_LE(0, kernel);
+	ASSERT_LE(0, copy);
+	ASSERT_EQ(0, luod_ask_with(&self->root, LINE("load", "on"), &copy, 1));
+	close(copy);
+	EXPECT_TRUE(luod_await_fds(self->pid, self->fds + 3 + LOADED_FDS));
+	ASSERT_EQ(0, truncate(BOOT "/image", 512));
+	EXPECT_EQ(0, luod_ask_with(&self->root, LINE("check", "on"), &kernel, 1));
+	EXPECT_EQ('1', loaded());
+	EXPECT_EQ(0, umount(BOOT));
+	EXPECT_EQ(0, luod_ask_with(&self->root, LINE("check", "on"), &kernel, 1));
+	EXPECT_EQ('1', loaded());
+	EXPECT_EQ(0, lu_unload());
+	self->fds += LOADED_FDS;
+}
+
+/*
+ * A check finds that what was loaded cannot be loaded again: the trial goes, too.
+ * There was no room for a copy of it.
+ */
+FILES_TEST(trial_does_not_stay)
+{
+	static const struct rlimit little = { 65536, RLIM_INFINITY };
+	int kernel = open("/host/bzImage-b", O_RDONLY | O_CLOEXEC), copy;
+
+	/* With its journal. */
+	ASSERT_EQ(0, luod_ask_with(&self->root, LINE("load", "on"), &kernel, 1));
+	ASSERT_EQ(0, prlimit(self->pid, RLIMIT_FSIZE, &little, NULL));
 	ASSERT_EQ(0, copy_file("/host/bzImage-b", "/tmp/image"));
 	copy = open("/tmp/image", O_RDWR | O_CLOEXEC);
 	ASSERT_LE(0, kernel);
@@ -535,6 +569,7 @@ FILES_TEST(trial_does_not_stay)
 	close(copy);
 	copy = open("/tmp/image", O_RDONLY | O_CLOEXEC);
 	ASSERT_EQ(0, luod_ask_with(&self->root, LINE("load", "on"), &copy, 1));
+	EXPECT_TRUE(luod_said("the files of the image stay open"));
 	EXPECT_EQ(-EOPNOTSUPP, luod_ask_with(&self->root, LINE("check", "off"), &kernel, 1));
 	EXPECT_EQ('1', loaded());
 	ASSERT_EQ(0, truncate("/tmp/image", 512));
