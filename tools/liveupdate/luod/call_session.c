@@ -35,8 +35,11 @@ static int check_free(struct call *call, uid_t uid, const char *name)
 	return call_fail(call, -EBUSY, "process %d has session %s", session->conn->pid, name);
 }
 
-/* Also those whose clients have left the connection, and kept the descriptor. */
-static unsigned int count_of(int device, uid_t uid)
+/*
+ * Of a user, and @all users' together: also those whose clients have left the
+ * connection, and kept the descriptor.
+ */
+static unsigned int count_of(int device, uid_t uid, unsigned int *all)
 {
 	struct luo_session_info info = { 0 };
 	char name[LUO_AGENT_NAME_SIZE];
@@ -44,19 +47,31 @@ static unsigned int count_of(int device, uid_t uid)
 	uid_t whose;
 	int err;
 
-	while (!(err = luo_next(device, &info)))
-		n += name_from_kernel(info.name, &whose, name) && whose == uid;
-	return err == -ENOENT ? n : sessions_of_user(uid);
+	*all = 0;
+	while (!(err = luo_next(device, &info))) {
+		if (!name_from_kernel(info.name, &whose, name))
+			continue;
+		n += whose == uid;
+		++*all;
+	}
+	if (err != -ENOENT)
+		n = sessions_of_user(uid, all);
+	return n;
 }
 
+/* Whatever others have, there is room for administrators. */
 static int check_limit(struct call *call)
 {
-	unsigned int n = count_of(call->device, call->conn->uid);
+	unsigned int all, n = count_of(call->device, call->conn->uid, &all);
 
-	if (n < options.sessions_per_user)
-		return 0;
-	return call_fail(call, -EDQUOT, "uid %u has %u sessions, and the limit is %u",
-			 call->conn->uid, n, options.sessions_per_user);
+	if (n >= options.sessions_per_user)
+		return call_fail(call, -EDQUOT, "uid %u has %u sessions, and the limit is %u",
+				 call->conn->uid, n, options.sessions_per_user);
+	if (all >= options.sessions && !call->conn->admin)
+		return call_fail(call, -EDQUOT,
+				 "all users together have as many sessions as they may: %u",
+				 options.sessions);
+	return 0;
 }
 
 /* From the previous kernel if it is there, or new. */

@@ -25,6 +25,9 @@
 /* How long the last words to a client may take. */
 #define END_MS		2000
 
+/* How long a client waits when there is nothing left to receive descriptors with. */
+#define REST_MS		1000
+
 /* How long a process may take to end after its connection has. */
 #define EXIT_MS		2000
 
@@ -80,6 +83,7 @@ static void conn_free(struct conn *conn)
 	free_event(conn->reap);
 	free_event(conn->deadline);
 	free_event(conn->exited);
+	free_event(conn->rested);
 	if (conn->process >= 0)
 		close(conn->process);
 	if (conn->in)
@@ -136,6 +140,7 @@ static void conn_kill(struct conn *conn)
 	event_del(conn->readable);
 	event_del(conn->writable);
 	event_del(conn->stalled);
+	event_del(conn->rested);
 	event_active(conn->reap, EV_TIMEOUT, 0);
 }
 
@@ -407,20 +412,38 @@ static void on_received(const struct gate_result *result, void *arg)
 	take_bytes(conn, result->text, result->len);
 }
 
+static void on_rested(evutil_socket_t fd, short what, void *arg)
+{
+	struct conn *conn = arg;
+
+	if (!conn->dead && !conn->ending)
+		event_add(conn->readable, NULL);
+}
+
+/* Others have all descriptors or processes that there are: the client waits for them. */
+static bool rest(struct conn *conn, int err)
+{
+	struct timeval t = to_timeval(REST_MS);
+
+	return (err == -EMFILE || err == -ENFILE || err == -EAGAIN) &&
+	       !event_add(conn->rested, &t);
+}
+
 static void receive_fds(struct conn *conn)
 {
 	struct timeval t = to_timeval(options.stall_ms);
 	int err = gate_receive(&conn->gate, conn->fd, conn->uid, conn->admin, on_received,
 			       conn);
 
+	event_del(conn->readable);
 	if (err) {
 		conn->gate = NULL;
-		refuse(conn, err, err == -EDQUOT ?
-		       "descriptors that cannot be closed: no more of them" :
-		       "no memory for these descriptors");
+		if (!rest(conn, err))
+			refuse(conn, err, err == -EDQUOT ?
+			       "descriptors that cannot be closed: no more of them" :
+			       "no memory for these descriptors");
 		return;
 	}
-	event_del(conn->readable);
 	if (!evtimer_pending(conn->stalled, NULL))
 		event_add(conn->stalled, &t);
 }
@@ -498,15 +521,27 @@ static int count_of(uid_t uid)
 	return n;
 }
 
+/* Of all but administrators, for whom there is always room. */
+static bool all_taken(void)
+{
+	struct conn *conn;
+	unsigned int n = 0;
+
+	TAILQ_FOREACH(conn, &conns, link)
+		n += !conn->admin && !conn->dead;
+	return n >= options.conns;
+}
+
 static bool make_events(struct conn *conn)
 {
 	conn->readable = event_new(base, conn->fd, EV_READ | EV_PERSIST, on_readable, conn);
 	conn->writable = event_new(base, conn->fd, EV_WRITE | EV_PERSIST, on_writable, conn);
 	conn->stalled = evtimer_new(base, on_stalled, conn);
 	conn->reap = evtimer_new(base, on_reap, conn);
+	conn->rested = evtimer_new(base, on_rested, conn);
 	conn->in = evbuffer_new();
 	return conn->readable && conn->writable && conn->stalled && conn->reap &&
-	       conn->in && !event_add(conn->readable, NULL);
+	       conn->rested && conn->in && !event_add(conn->readable, NULL);
 }
 
 /**
@@ -515,7 +550,8 @@ static bool make_events(struct conn *conn)
  * @admin: whether it may do what concerns all, whoever it is
  * @table: who is told; the same for all
  *
- * Return: 0, -%EDQUOT if the user has too many connections, -%ENOMEM.
+ * Return: 0, -%EDQUOT if the user or all together have too many connections,
+ * -%ENOMEM.
  */
 int conn_add(int fd, bool admin, const struct conn_hooks *table)
 {
@@ -534,7 +570,8 @@ int conn_add(int fd, bool admin, const struct conn_hooks *table)
 	setsockopt(fd, SOL_SOCKET, SO_OOBINLINE, &(int) { 1 }, sizeof(int));
 	err = get_peer(conn);
 	conn->admin = admin || !conn->uid;
-	if (!err && count_of(conn->uid) >= options.conns_per_user)
+	if (!err && (count_of(conn->uid) >= options.conns_per_user ||
+		     (!conn->admin && all_taken())))
 		err = -EDQUOT;
 	if (!err && !make_events(conn))
 		err = -ENOMEM;

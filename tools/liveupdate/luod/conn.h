@@ -68,6 +68,7 @@ struct conn {
 	struct event *stalled;
 	struct event *reap;
 	struct event *exited;
+	struct event *rested;
 	int process;
 	struct evbuffer *in;
 	struct gate *gate;

@@ -46,6 +46,7 @@ struct child {
 	TAILQ_ENTRY(child) link;
 	pid_t pid;
 	uid_t uid;
+	bool admin;
 	bool undertaker;
 };
 
@@ -78,6 +79,17 @@ static unsigned int children_of(uid_t uid)
 	TAILQ_FOREACH(child, &children, link)
 		n += !child->undertaker && child->uid == uid;
 	return n;
+}
+
+/* Processes are everybody's: one in four clients is as far as it goes. */
+static bool too_many_children(void)
+{
+	struct child *child;
+	unsigned int n = 0;
+
+	TAILQ_FOREACH(child, &children, link)
+		n += !child->undertaker && !child->admin;
+	return n >= (options.conns + 3) / 4;
 }
 
 static bool undertaker_at_work(void)
@@ -126,7 +138,7 @@ static void forget_signals(void)
 }
 
 /* As fork(2), and the child is remembered. */
-static pid_t new_child(uid_t uid, bool undertaker)
+static pid_t new_child(uid_t uid, bool admin, bool undertaker)
 {
 	struct child *child = watch_children() ? NULL : calloc(1, sizeof(*child));
 	sigset_t all, before;
@@ -151,6 +163,7 @@ static pid_t new_child(uid_t uid, bool undertaker)
 		return err;
 	}
 	child->uid = uid;
+	child->admin = admin;
 	child->undertaker = undertaker;
 	TAILQ_INSERT_TAIL(&children, child, link);
 	return child->pid;
@@ -329,24 +342,26 @@ static struct gate *new_gate(int result, gate_done done, void *arg)
  * @gate: gets a handle, for gate_cancel() until @done is called
  * @socket: has something to receive; nobody else may receive from it meanwhile
  * @uid: whose it is
- * @any_file: all files may pass, not only sessions
+ * @any_file: an administrator's: all files may pass, not only sessions
  * @done: called once, from the event loop
  * @arg: for it
  *
- * Return: 0; -%EDQUOT while too many of the user's descriptors are not closed yet,
- * or why there is no child.
+ * Return: 0; -%EDQUOT while too many descriptors of the user, or of all users, are
+ * not closed yet; -%EMFILE, -%ENFILE or -%EAGAIN while there is no room for a child,
+ * -%ENOMEM.
  */
 int gate_receive(struct gate **gate, int socket, uid_t uid, bool any_file,
 		 gate_done done, void *arg)
 {
 	int pair[2], err;
 
-	if (children_of(uid) >= options.conns_per_user)
+	if (children_of(uid) >= options.conns_per_user ||
+	    (!any_file && too_many_children()))
 		return -EDQUOT;
 	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair))
 		return -errno;
 	*gate = new_gate(pair[0], done, arg);
-	err = *gate ? new_child(uid, false) : -ENOMEM;
+	err = *gate ? new_child(uid, any_file, false) : -ENOMEM;
 	if (!err) {
 		keep_only(socket, pair[1]);
 		receive(any_file);
@@ -455,7 +470,7 @@ static int start_undertaker(void)
 
 	if (pipe2(begin, O_CLOEXEC))
 		return -errno;
-	pid = new_child(0, true);
+	pid = new_child(0, true, true);
 	if (!pid) {
 		undertake(begin[0]);
 		_exit(EXIT_SUCCESS);

@@ -39,6 +39,8 @@ struct options {
 	uint32_t stall_ms;		/* longest that a line may take */
 	uint32_t conns_per_user;
 	uint32_t sessions_per_user;
+	uint32_t conns;			/* of all users together, but for administrators */
+	uint32_t sessions;		/* likewise */
 	enum jump jump;
 	bool kmsg;
 	bool survive;

@@ -38,6 +38,8 @@ struct options options = {
 	.stall_ms = 10000,
 	.conns_per_user = 64,
 	.sessions_per_user = 256,
+	.conns = 4096,
+	.sessions = 16384,
 };
 
 struct event_base *base;
@@ -53,6 +55,8 @@ enum {
 	OPT_STALL_MS,
 	OPT_CONNECTIONS,
 	OPT_SESSIONS,
+	OPT_ALL_CONNECTIONS,
+	OPT_ALL_SESSIONS,
 	OPT_JUMP,
 	OPT_KMSG,
 	OPT_SURVIVE,
@@ -72,6 +76,8 @@ static const struct option long_options[] = {
 	{ "stall-ms", required_argument, NULL, OPT_STALL_MS },
 	{ "connections-per-user", required_argument, NULL, OPT_CONNECTIONS },
 	{ "sessions-per-user", required_argument, NULL, OPT_SESSIONS },
+	{ "connections", required_argument, NULL, OPT_ALL_CONNECTIONS },
+	{ "sessions", required_argument, NULL, OPT_ALL_SESSIONS },
 	{ "jump", required_argument, NULL, OPT_JUMP },
 	{ "kmsg", no_argument, NULL, OPT_KMSG },
 	{ "survive", no_argument, NULL, OPT_SURVIVE },
@@ -97,6 +103,8 @@ static const char usage[] =
 	"      --stall-ms=N             longest that a line may take (10000)\n"
 	"      --connections-per-user=N (64)\n"
 	"      --sessions-per-user=N    (256)\n"
+	"      --connections=N          all users together (4096)\n"
+	"      --sessions=N             likewise (16384)\n"
 	"      --jump=auto|direct|systemd\n"
 	"                               how the reboot is made\n"
 	"      --kmsg                   log to the kernel's log\n"
@@ -162,6 +170,10 @@ static uint32_t *number_option(int opt)
 		return &options.conns_per_user;
 	case OPT_SESSIONS:
 		return &options.sessions_per_user;
+	case OPT_ALL_CONNECTIONS:
+		return &options.conns;
+	case OPT_ALL_SESSIONS:
+		return &options.sessions;
 	default:
 		return NULL;
 	}
@@ -267,19 +279,29 @@ static void catch_signals(void)
 /* Of one process, as the kernel has it when nobody says otherwise. */
 #define NR_OPEN		1048576
 
+/* A connection has descriptors that came, that go out, and some of its own. */
+#define FDS_PER_CONN	16
+#define FDS_PER_SESSION	4
+
 /*
  * A few descriptors for each session of each user. Without a service manager the
- * limit is 4096, which a dozen users reach with what each of them may have.
+ * limit is 4096, which a dozen users reach with what each of them may have: all of
+ * them together get less, so that there is always room for root.
  */
 static void raise_limit(void)
 {
 	struct rlimit limit, most = { NR_OPEN, NR_OPEN };
 
-	if (getrlimit(RLIMIT_NOFILE, &limit) ||
-	    (limit.rlim_max < NR_OPEN && !setrlimit(RLIMIT_NOFILE, &most)))
+	if (getrlimit(RLIMIT_NOFILE, &limit))
 		return;
-	limit.rlim_cur = limit.rlim_max;
-	setrlimit(RLIMIT_NOFILE, &limit);
+	if (limit.rlim_max >= NR_OPEN || setrlimit(RLIMIT_NOFILE, &most))
+		most.rlim_cur = most.rlim_max = limit.rlim_max;
+	if (setrlimit(RLIMIT_NOFILE, &most))
+		most = limit;
+	if (options.conns > most.rlim_cur / FDS_PER_CONN)
+		options.conns = most.rlim_cur / FDS_PER_CONN;
+	if (options.sessions > most.rlim_cur / FDS_PER_SESSION)
+		options.sessions = most.rlim_cur / FDS_PER_SESSION;
 }
 
 /* The last update, if this kernel was updated to. */

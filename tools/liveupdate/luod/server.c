@@ -28,6 +28,9 @@
 /* How long nobody is taken after there was nothing left to take somebody with. */
 #define REST_MS		1000
 
+/* How long it is not said again that somebody is turned away. */
+#define QUIET_MS	10000
+
 static struct event *incoming;
 static struct event *rested;
 static bool exhausted;
@@ -80,6 +83,19 @@ static void no_client(int err)
 	event_add(rested, &t);
 }
 
+/* Whoever may connect can have it said as often as it likes: not in each case. */
+static void turned_away(const struct ucred *peer, int err)
+{
+	static int64_t last;
+	int64_t now = clock_ms(CLOCK_MONOTONIC);
+
+	if (last && now - last < QUIET_MS)
+		return;
+	last = now;
+	log_warning("process %d of uid %u is turned away, and others maybe: %s", peer->pid,
+		    peer->uid, strerror(-err));
+}
+
 static void on_incoming(evutil_socket_t fd, short what, void *arg)
 {
 	struct ucred peer = { 0 };
@@ -98,8 +114,7 @@ static void on_incoming(evutil_socket_t fd, short what, void *arg)
 	else
 		err = conn_add(conn, peer.uid == socket_owner(), &hooks);
 	if (err)
-		log_warning("process %d of uid %u is turned away: %s", peer.pid, peer.uid,
-			    strerror(-err));
+		turned_away(&peer, err);
 }
 
 /**

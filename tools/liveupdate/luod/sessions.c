@@ -57,13 +57,17 @@ void session_drop(struct session *session)
 	free(session);
 }
 
-unsigned int sessions_of_user(uid_t uid)
+/* And @all that there are, whosever. */
+unsigned int sessions_of_user(uid_t uid, unsigned int *all)
 {
 	struct session *session;
 	unsigned int n = 0;
 
-	TAILQ_FOREACH(session, &sessions, link)
+	*all = 0;
+	TAILQ_FOREACH(session, &sessions, link) {
 		n += session->uid == uid;
+		++*all;
+	}
 	return n;
 }
 

@@ -40,7 +40,7 @@ extern struct session_list sessions;
 struct session *session_add(struct conn *conn, const char *name, int fd);
 struct session *session_find(uid_t uid, const char *name);
 void session_drop(struct session *session);
-unsigned int sessions_of_user(uid_t uid);
+unsigned int sessions_of_user(uid_t uid, unsigned int *all);
 bool sessions_any(const struct conn *conn);
 struct json_object *sessions_names(const struct conn *conn);
 void sessions_leave(struct conn *conn, bool keep);

@@ -351,6 +351,35 @@ FILES_TEST(many_that_cannot_be_closed)
 	EXPECT_EQ(0, luod_ask(&self->root, HELLO));
 }
 
+/* All users together, likewise; root is not one of them. */
+FILES_TEST(many_of_all_users)
+{
+	static char *const few[] = { "--connections=8", NULL };
+	struct luod_client c;
+
+	luod_leave(&self->root);
+	luod_leave(&self->a);
+	luod_leave(&self->b);
+	EXPECT_EQ(0, luod_stop(self->pid, SIGTERM));
+	self->pid = luod_start(few);
+	ASSERT_LT(0, self->pid);
+	ASSERT_EQ(0, luod_connect(&self->root, 0));
+	ASSERT_EQ(0, luod_connect(&self->a, ALICE));
+	ASSERT_EQ(0, luod_connect(&self->b, BOB));
+	ASSERT_EQ(0, luod_connect(&c, BOB + 1));
+	server_hold(true);
+	ASSERT_EQ(0, give_file(self->pid, &self->a, ATTACH));
+	ASSERT_EQ(0, give_file(self->pid, &self->b, ATTACH));
+	ASSERT_TRUE(server_holds(2));
+	ASSERT_EQ(0, give_file(self->pid, &c, ATTACH));
+	ASSERT_EQ(0, luod_receive(&c));
+	EXPECT_TRUE(luod_has(&c, "EDQUOT"));
+	luod_leave(&c);
+	ASSERT_EQ(0, luod_send(&self->root, ATTACH, (int []){ 0 }, 1));
+	ASSERT_EQ(0, luod_receive(&self->root));
+	EXPECT_TRUE(luod_has(&self->root, "this is not a session"));
+}
+
 /* luod dies and is started again: its children have nothing that is luod's. */
 FILES_TEST(luod_killed_meanwhile)
 {

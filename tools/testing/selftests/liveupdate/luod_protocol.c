@@ -23,7 +23,8 @@
 #define REASON		"\"reason\":\"\\u001b[2J\""
 
 static char *const short_times[] = {
-	"--stall-ms=700", "--sessions-per-user=4", "--connections-per-user=6", NULL,
+	"--stall-ms=700", "--sessions-per-user=4", "--connections-per-user=6",
+	"--sessions=6", "--connections=12", NULL,
 };
 
 FIXTURE(luod)
@@ -95,6 +96,7 @@ TEST_F(luod, wrong_requests)
 		{ "{\"op\":\"hello\",\"id\":99999999999999999999}\n", -EINVAL },
 		{ "{\"op\":\"hello\",\"prepare_ms\":4294967296}\n", -EINVAL },
 		{ "{\"op\":\"hello\",\"prepare_ms\":2000000000}\n", -EINVAL },
+		{ "{\"op\":\"hello\",\"prepare_ms\":600001}\n", -EINVAL },
 		{ "{\"op\":\"show\",\"name\":\"a\",\"uid\":4294967296}\n", -EINVAL },
 		{ "{\"op\":\"ready\"}\n", -EINVAL },
 		{ "{\"op\":\"ready\",\"update\":1,\"phase\":\"lunch\"}\n", -EINVAL },
@@ -306,6 +308,36 @@ TEST_F(luod, limits)
 		luod_leave(&c[i]);
 }
 
+/* Three users have all that there is for users, and root has what it needs. */
+TEST_F(luod, limits_of_all_users)
+{
+	struct luod_client c[12];
+	char name[16];
+	int i;
+
+	for (i = 0; i < 10; i++) {
+		ASSERT_EQ(0, luod_connect(&c[i], 2000 + i / 4));
+		EXPECT_EQ(0, luod_ask(&c[i], "{\"op\":\"hello\"}\n"));
+	}
+	for (i = 10; i < 12; i++) {
+		ASSERT_EQ(0, luod_connect(&c[i], 3000 + i));
+		EXPECT_TRUE(luod_ended(&c[i]));
+	}
+	/* Which is said once, and not as often as it is tried. */
+	EXPECT_EQ(1, luod_times_said("of uid 3010 is turned away, and others maybe"));
+	EXPECT_EQ(0, luod_times_said("of uid 3011 is turned away"));
+	for (i = 0; i < 6; i++) {
+		snprintf(name, sizeof(name), "vm%d", i);
+		EXPECT_LE(0, luod_session(&c[i], name));
+	}
+	EXPECT_EQ(-EDQUOT, luod_session(&c[8], "more"));
+	EXPECT_TRUE(luod_has(&c[8], "all users together"));
+	EXPECT_EQ(0, luod_connect(&c[10], 0));
+	EXPECT_LE(0, luod_session(&c[10], "root"));
+	for (i = 0; i < 12; i++)
+		luod_leave(&c[i]);
+}
+
 #define NO_CLIENT	"no new client until others go: Too many open files"
 
 /* Clock ticks that a process has run. */
@@ -355,6 +387,48 @@ TEST_F(luod, more_clients_than_descriptors)
 		luod_leave(&c[i]);
 	}
 	ASSERT_EQ(0, prlimit(self->pid, RLIMIT_NOFILE, &usual, NULL));
+}
+
+/* Nothing is left to receive a descriptor with: it is received when there is. */
+TEST_F(luod, descriptor_without_a_place)
+{
+	int session = luod_session(&self->a, "vm");
+	struct rlimit usual, none;
+
+	ASSERT_LE(0, session);
+	luod_leave(&self->a);
+	ASSERT_EQ(0, luod_connect(&self->a, ALICE));
+	ASSERT_EQ(0, luod_ask(&self->a, "{\"op\":\"hello\"}\n"));
+	ASSERT_EQ(0, prlimit(self->pid, RLIMIT_NOFILE, NULL, &usual));
+	none = usual;
+	none.rlim_cur = luod_fds(self->pid);
+	ASSERT_EQ(0, prlimit(self->pid, RLIMIT_NOFILE, &none, NULL));
+	ASSERT_EQ(0, luod_send(&self->a, "{\"op\":\"attach\"}\n", &session, 1));
+	/* It has been looked at before this is answered, or is right after it. */
+	EXPECT_EQ(0, luod_ask(&self->b, "{\"op\":\"hello\"}\n"));
+	EXPECT_EQ(0, luod_ask(&self->root, "{\"op\":\"hello\"}\n"));
+	ASSERT_EQ(0, prlimit(self->pid, RLIMIT_NOFILE, &usual, NULL));
+	ASSERT_EQ(0, luod_receive(&self->a));
+	EXPECT_TRUE(luod_has(&self->a, "\"name\":\"vm\""));
+}
+
+/* One client, and requests that nobody has an answer for yet: others are served. */
+TEST_F(luod, many_requests_at_once)
+{
+	int dev = lu_open_dev(), i;
+
+	ASSERT_LE(0, dev);
+	for (i = 0; i < 65; i++)
+		ASSERT_EQ(0, luod_send(&self->a, "{\"op\":\"sessions\"}\n", NULL, 0));
+	ASSERT_EQ(0, luod_receive(&self->a));
+	EXPECT_TRUE(luod_has(&self->a, "EDQUOT"));
+	EXPECT_TRUE(luod_has(&self->a, "too many requests at once"));
+	EXPECT_EQ(0, luod_ask(&self->b, "{\"op\":\"hello\"}\n"));
+	close(dev);
+	for (i = 0; i < 64; i++) {
+		ASSERT_EQ(0, luod_receive(&self->a));
+		EXPECT_TRUE(luod_has(&self->a, "\"ok\":true"));
+	}
 }
 
 /* A session counts as long as its user has it, whether luod is told or not. */
@@ -509,6 +583,22 @@ TEST_F(luod, only_for_root_and_the_owner)
 	ASSERT_EQ(0, luod_connect(&self->a, ALICE));
 	EXPECT_EQ(-ENOENT, luod_ask(&self->a, "{\"op\":\"cancel\"}\n"));
 	EXPECT_EQ(-EPERM, luod_ask(&self->b, "{\"op\":\"cancel\"}\n"));
+}
+
+/* Its mode says who may connect, also when it is changed. */
+TEST_F(luod, mode_of_the_socket)
+{
+	struct luod_client c;
+	struct stat st;
+
+	ASSERT_EQ(0, stat(LUOD_SOCKET, &st));
+	EXPECT_EQ(0666, st.st_mode & 0777);
+	ASSERT_EQ(0, chmod(LUOD_SOCKET, 0600));
+	EXPECT_EQ(-EACCES, luod_connect(&c, BOB));
+	ASSERT_EQ(0, seteuid(0));
+	ASSERT_EQ(0, chmod(LUOD_SOCKET, 0666));
+	ASSERT_EQ(0, luod_connect(&c, BOB));
+	luod_leave(&c);
 }
 
 static int loaded(void)
