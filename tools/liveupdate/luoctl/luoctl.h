@@ -22,6 +22,9 @@ enum {
 	EXIT_CANCELLED = 6,	/* update: somebody cancelled it */
 };
 
+/* Most users that an update can leave out. */
+#define WITHOUT_MAX	16
+
 /**
  * struct ctl - a run of luoctl
  * @socket: luod's; %NULL for the usual
@@ -30,6 +33,7 @@ enum {
  * @session_id: the session's id in the kernel; 0 for by name
  * @prepare_ms: deadline for the update; 0 for the usual
  * @suspend_ms: likewise
+ * @without: users that the update does not ask, @nr_without of them
  * @initrd: of the image; can be %NULL
  * @cmdline: of the image; %NULL for that of the running kernel
  * @append: goes behind the command line; can be %NULL
@@ -42,6 +46,8 @@ struct ctl {
 	int64_t session_id;
 	uint32_t prepare_ms;
 	uint32_t suspend_ms;
+	uint32_t without[WITHOUT_MAX];
+	unsigned int nr_without;
 	const char *initrd;
 	const char *cmdline;
 	const char *append;

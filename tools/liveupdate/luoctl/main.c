@@ -46,6 +46,7 @@ static const char usage[] =
 	"  -a, --append=TEXT      load, check: goes behind the command line\n"
 	"      --prepare-ms=N     update: time for clients to prepare\n"
 	"      --suspend-ms=N     update: time for clients to suspend\n"
+	"      --without-uid=N    update: do not ask this user's clients; up to 16 times\n"
 	"  -u, --uid=N            show, finish: whose session\n"
 	"      --id=N             finish: the session with this ID, instead of NAME\n"
 	"  -j, --json             print luod's answers\n"
@@ -56,6 +57,7 @@ static const char usage[] =
 enum {
 	OPT_PREPARE_MS = 256,
 	OPT_SUSPEND_MS,
+	OPT_WITHOUT_UID,
 	OPT_ID,
 };
 
@@ -65,6 +67,7 @@ static const struct option long_options[] = {
 	{ "append", required_argument, NULL, 'a' },
 	{ "prepare-ms", required_argument, NULL, OPT_PREPARE_MS },
 	{ "suspend-ms", required_argument, NULL, OPT_SUSPEND_MS },
+	{ "without-uid", required_argument, NULL, OPT_WITHOUT_UID },
 	{ "uid", required_argument, NULL, 'u' },
 	{ "id", required_argument, NULL, OPT_ID },
 	{ "json", no_argument, NULL, 'j' },
@@ -109,6 +112,11 @@ static void set_option(struct ctl *ctl, int opt)
 		break;
 	case OPT_SUSPEND_MS:
 		ctl->suspend_ms = number(INT32_MAX);
+		break;
+	case OPT_WITHOUT_UID:
+		if (ctl->nr_without == WITHOUT_MAX)
+			bad_usage("one too many: ", optarg);
+		ctl->without[ctl->nr_without++] = number(UINT32_MAX);
 		break;
 	case 'u':
 		ctl->uid = number(UINT32_MAX);

@@ -158,9 +158,22 @@ static void catch_interrupts(void)
 	sigaction(SIGTERM, &act, NULL);
 }
 
+static struct json_object *list_without(const struct ctl *ctl)
+{
+	struct json_object *list = json_object_new_array();
+	unsigned int i;
+
+	for (i = 0; i < ctl->nr_without; i++)
+		json_object_array_add(list, json_object_new_int64(ctl->without[i]));
+	return list;
+}
+
 static struct json_object *update_request(struct ctl *ctl)
 {
 	struct json_object *request = ctl_request("update");
+
+	if (ctl->nr_without)
+		json_object_object_add(request, "without", list_without(ctl));
 
 	if (ctl->prepare_ms)
 		json_object_object_add(request, "prepare_ms",

@@ -155,19 +155,22 @@ static int check_all_here(struct call *call)
 	char name[LUO_AGENT_NAME_SIZE], last[LUO_AGENT_NAME_SIZE] = "";
 	uid_t uid, whose = 0;
 	size_t n;
+	int err;
 
-	while (!luo_next(call->device, &info)) {
+	while (!(err = luo_next(call->device, &info))) {
 		if (info.state == LUO_SESSION_INCOMING || !info.by_name ||
-		    !name_from_kernel(info.name, &uid, name) || session_find(uid, name))
+		    !name_from_kernel(info.name, &uid, name) || session_find(uid, name) ||
+		    is_among(&call->req.without, uid))
 			continue;
 		json_object_array_add(absent, new_absent(uid, name));
 		memcpy(last, name, sizeof(last));
 		whose = uid;
 	}
 	n = json_object_array_length(absent);
-	if (!n) {
+	/* A kernel without a list does not know of any. */
+	if (!n || (err != -ENOENT && err != -EOPNOTSUPP)) {
 		json_object_put(absent);
-		return 0;
+		return err == -ENOENT || err == -EOPNOTSUPP ? 0 : err;
 	}
 	json_object_object_add(call->reply, "blockers", absent);
 	return call_fail(call, -ENOTCONN,
@@ -185,7 +188,7 @@ int call_update(struct call *call)
 	err = update_running() ? -EBUSY : check_all_here(call);
 	if (!err) {
 		made = journal_make(call->device);
-		err = update_start(call->req.prepare_ms, call->req.suspend_ms, &number);
+		err = update_start(&call->req, &number);
 		drop_new_journal(made);
 	}
 	if (err == -EBUSY)

@@ -33,9 +33,19 @@ static const struct op {
 	[OP_WATCH] = { "watch", 0, 0 },
 	[OP_LOAD] = { "load", HAS_CMDLINE, 0 },
 	[OP_CHECK] = { "check", HAS_CMDLINE, 0 },
-	[OP_UPDATE] = { "update", 0, HAS_PREPARE_MS | HAS_SUSPEND_MS },
+	[OP_UPDATE] = { "update", 0, HAS_PREPARE_MS | HAS_SUSPEND_MS | HAS_WITHOUT },
 	[OP_CANCEL] = { "cancel", 0, 0 },
 };
+
+bool is_among(const struct users *users, uint32_t uid)
+{
+	unsigned int i;
+
+	for (i = 0; i < users->nr; i++)
+		if (users->uids[i] == uid)
+			return true;
+	return false;
+}
 
 const char *request_name(enum request_op op)
 {
@@ -135,6 +145,22 @@ static bool get_session_id(struct json_object *value, struct request *req)
 	return get_u64(value, &req->session_id);
 }
 
+static bool get_without(struct json_object *value, struct request *req)
+{
+	size_t i, n;
+
+	if (!json_object_is_type(value, json_type_array))
+		return false;
+	n = json_object_array_length(value);
+	if (n > WITHOUT_MAX)
+		return false;
+	for (i = 0; i < n; i++)
+		if (!get_u32(json_object_array_get_idx(value, i), &req->without.uids[i]))
+			return false;
+	req->without.nr = n;
+	return true;
+}
+
 static const struct field {
 	const char *name;
 	unsigned int bit;
@@ -152,6 +178,7 @@ static const struct field {
 	{ "prepare_ms", HAS_PREPARE_MS, get_prepare_ms, "\"prepare_ms\" is no time" },
 	{ "suspend_ms", HAS_SUSPEND_MS, get_suspend_ms, "\"suspend_ms\" is no time" },
 	{ "session_id", HAS_SESSION_ID, get_session_id, "\"session_id\" is no session's number" },
+	{ "without", HAS_WITHOUT, get_without, "\"without\" is no list of up to 16 users' numbers" },
 	{ }
 };
 

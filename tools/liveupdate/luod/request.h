@@ -6,6 +6,7 @@
 #ifndef LUOD_REQUEST_H
 #define LUOD_REQUEST_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -54,6 +55,15 @@ enum {
 	HAS_PREPARE_MS	= 1 << 7,
 	HAS_SUSPEND_MS	= 1 << 8,
 	HAS_SESSION_ID	= 1 << 9,
+	HAS_WITHOUT	= 1 << 10,
+};
+
+/* Most users that an update can leave out. */
+#define WITHOUT_MAX	16
+
+struct users {
+	unsigned int nr;
+	uint32_t uids[WITHOUT_MAX];
 };
 
 /**
@@ -76,6 +86,7 @@ struct request {
 	uint32_t prepare_ms;
 	uint32_t suspend_ms;
 	enum request_phase phase;
+	struct users without;
 	const char *name;
 	const char *reason;
 	const char *cmdline;
@@ -83,6 +94,7 @@ struct request {
 
 int request_parse(struct request *req, const char *line, size_t len, const char **why);
 void request_free(struct request *req);
+bool is_among(const struct users *users, uint32_t uid);
 const char *request_name(enum request_op op);
 
 #endif /* LUOD_REQUEST_H */

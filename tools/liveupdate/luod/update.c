@@ -31,6 +31,8 @@ static struct {
 	uint32_t prepare_ms;
 	uint32_t suspend_ms;
 	uint32_t suspend_max_ms;
+	/* Users who are not asked. */
+	struct users without;
 	/* When each state began, by the wall clock: the next kernel has it too. */
 	int64_t began[NR_STATES];
 	struct event *next;
@@ -267,7 +269,7 @@ static void ask_all(enum state state)
 	enter(state);
 	/* One that is just going away does not answer: its end is the answer. */
 	TAILQ_FOREACH(conn, &conns, link)
-		if (sessions_any(conn))
+		if (sessions_any(conn) && !is_among(&update.without, conn->uid))
 			ask(conn);
 	go_on_if_ready();
 }
@@ -374,15 +376,28 @@ static void on_next(evutil_socket_t fd, short what, void *arg)
 		jump();
 }
 
+/* What they have preserved goes as it is, whatever they do with it meanwhile. */
+static void leave_out(const struct users *users)
+{
+	unsigned int i, all;
+
+	update.without = *users;
+	for (i = 0; i < users->nr; i++)
+		log_warning("update %ju: uid %u is not asked, its sessions go as they are: %u",
+			    (uintmax_t)update.number, users->uids[i],
+			    sessions_of_user(users->uids[i], &all));
+}
+
 /**
  * update_start - begin an update
- * @prepare_ms: deadline for clients that do not say another; 0 for the usual
- * @suspend_ms: likewise; if it is not 0, nobody gets more
+ * @req: prepare_ms, the deadline for clients that do not say another, 0 for the
+ *       usual; suspend_ms, likewise, and if it is not 0, nobody gets more; without,
+ *       the users who are not asked
  * @number: gets its number
  *
- * Return: 0; -%EBUSY while one is running, -%ENOEXEC if no image is loaded.
+ * Return: 0; -%EBUSY while one is running, -%ENOEXEC if no image is loaded, -%ENOMEM.
  */
-int update_start(uint32_t prepare_ms, uint32_t suspend_ms, uint64_t *number)
+int update_start(const struct request *req, uint64_t *number)
 {
 	if (update.state != IDLE)
 		return -EBUSY;
@@ -392,12 +407,13 @@ int update_start(uint32_t prepare_ms, uint32_t suspend_ms, uint64_t *number)
 		update.next = evtimer_new(base, on_next, NULL);
 	if (!update.next)
 		return -ENOMEM;
-	update.prepare_ms = prepare_ms ?: options.prepare_ms;
-	update.suspend_ms = suspend_ms ?: options.suspend_ms;
-	update.suspend_max_ms = suspend_ms ?: options.suspend_max_ms;
+	update.prepare_ms = req->prepare_ms ?: options.prepare_ms;
+	update.suspend_ms = req->suspend_ms ?: options.suspend_ms;
+	update.suspend_max_ms = req->suspend_ms ?: options.suspend_max_ms;
 	memset(update.began, 0, sizeof(update.began));
 	*number = ++update.number;
 	log_info("update %ju begins", (uintmax_t)update.number);
+	leave_out(&req->without);
 	jump_prepare();
 	ask_all(PREPARE);
 	return 0;

@@ -287,6 +287,7 @@ static void statuses(struct __test_metadata *_metadata)
 	EXPECT_EQ(2, RUN("show"));
 	EXPECT_EQ(2, RUN("status", "now"));
 	EXPECT_EQ(2, RUN("--uid=many", "show", "x"));
+	EXPECT_EQ(2, RUN("--without-uid=-1", "update"));
 	EXPECT_EQ(0, RUN("status"));
 	EXPECT_TRUE(luod_said("update: idle"));
 	EXPECT_EQ(0, RUN("--json", "sessions"));
@@ -304,6 +305,27 @@ static void statuses(struct __test_metadata *_metadata)
 	EXPECT_EQ(4, RUN("check", "/host/bzImage-b", "--append=liveupdate=off"));
 	EXPECT_EQ(0, RUN("check", "/host/bzImage-b", "--initrd=/host/initrd"));
 	EXPECT_TRUE(luod_said("/host/bzImage-b can take what is preserved"));
+}
+
+/* It is asked, and root is not, who would refuse. */
+static void without_root(struct __test_metadata *_metadata, struct luo_agent *agent)
+{
+	struct luod_client c;
+	struct luo_event event;
+	int session;
+	pid_t pid;
+
+	ASSERT_EQ(0, luod_connect(&c, ALICE));
+	session = luod_session(&c, "alices");
+	ASSERT_LE(0, session);
+	pid = SPAWN("--without-uid=7", "update", "--without-uid=0");
+	ASSERT_EQ(0, luod_event(&c, "prepare"));
+	EXPECT_EQ(0, luod_answer(&c, "refuse", "prepare"));
+	EXPECT_EQ(5, luod_wait(pid));
+	EXPECT_EQ(0, luo_agent_event(agent, &event, 0));
+	EXPECT_EQ(LUO_EVENT_NONE, event.type);
+	luod_leave(&c);
+	close(session);
 }
 
 /* Updates that this client has its part in. */
@@ -337,6 +359,7 @@ static void blocked(struct __test_metadata *_metadata, struct luo_agent *agent)
 	ASSERT_EQ(0, luo_agent_event(agent, &event, -1));
 	EXPECT_EQ(LUO_EVENT_CANCEL, event.type);
 
+	without_root(_metadata, agent);
 	/* An interrupt is a cancel. */
 	pid = SPAWN("update");
 	ASSERT_EQ(0, luo_agent_event(agent, &event, -1));

@@ -19,6 +19,9 @@
 /* One byte too many. */
 #define TOO_LONG	"a123456789b123456789c123456789d123456789e1234567"
 
+/* One user too many. */
+#define SEVENTEEN	"1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,16,17"
+
 /* Clears a terminal. */
 #define REASON		"\"reason\":\"\\u001b[2J\""
 
@@ -97,6 +100,10 @@ TEST_F(luod, wrong_requests)
 		{ "{\"op\":\"hello\",\"prepare_ms\":4294967296}\n", -EINVAL },
 		{ "{\"op\":\"hello\",\"prepare_ms\":2000000000}\n", -EINVAL },
 		{ "{\"op\":\"hello\",\"prepare_ms\":600001}\n", -EINVAL },
+		{ "{\"op\":\"update\",\"without\":0}\n", -EINVAL },
+		{ "{\"op\":\"update\",\"without\":[0,-1]}\n", -EINVAL },
+		{ "{\"op\":\"update\",\"without\":[" SEVENTEEN "]}\n", -EINVAL },
+		{ "{\"op\":\"hello\",\"without\":[]}\n", -EINVAL },
 		{ "{\"op\":\"show\",\"name\":\"a\",\"uid\":4294967296}\n", -EINVAL },
 		{ "{\"op\":\"ready\"}\n", -EINVAL },
 		{ "{\"op\":\"ready\",\"update\":1,\"phase\":\"lunch\"}\n", -EINVAL },

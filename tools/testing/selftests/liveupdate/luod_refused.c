@@ -379,6 +379,29 @@ UPDATE_TEST(client_that_left_and_kept_its_session)
 	EXPECT_EQ(0, luod_ask(&self->root, LUOD_CANCEL));
 }
 
+#define WITHOUT_BOB	"{\"op\":\"update\",\"without\":[1001]}\n"
+
+/* Nobody can stand in the way for ever: connected, or hiding what it has. */
+UPDATE_TEST(client_that_is_left_out)
+{
+	ASSERT_EQ(0, luod_ask(&self->root, WITHOUT_BOB));
+	EXPECT_TRUE(luod_said("uid 1001 is not asked, its sessions go as they are: 1"));
+	ASSERT_EQ(0, luod_follow(&self->a, "prepare"));
+	ASSERT_EQ(0, luod_event(&self->a, "suspend"));
+	EXPECT_EQ(-ESTALE, luod_ask(&self->b, BACKUP));
+	EXPECT_EQ(0, luod_ask(&self->root, LUOD_CANCEL));
+	EXPECT_EQ(0, luod_event(&self->a, "cancel"));
+
+	luod_leave(&self->b);
+	ASSERT_TRUE(luod_await_fds(self->pid, self->fds + 1 + 2 + LOADED_FDS));
+	EXPECT_EQ(-ENOTCONN, luod_ask(&self->root, LUOD_UPDATE));
+	ASSERT_EQ(0, luod_ask(&self->root, WITHOUT_BOB));
+	ASSERT_EQ(0, luod_event(&self->a, "prepare"));
+	EXPECT_EQ(0, luod_ask(&self->root, LUOD_CANCEL));
+	/* It is for one update. */
+	EXPECT_EQ(-ENOTCONN, luod_ask(&self->root, LUOD_UPDATE));
+}
+
 /* Who watches without being the owner sees what is its own, and nothing of others. */
 UPDATE_TEST(tenants_do_not_see_each_other)
 {
