@@ -307,6 +307,41 @@ static void statuses(struct __test_metadata *_metadata)
 	EXPECT_TRUE(luod_said("/host/bzImage-b can take what is preserved"));
 }
 
+/* What luoctl prints for machines is luod's answer, and nothing else. */
+static void in_json(struct __test_metadata *_metadata)
+{
+	static const struct {
+		char *words[4];
+		int status;
+		const char *says;
+	} runs[] = {
+		{ { "status" }, 0, "\"state\":\"idle\"" },
+		{ { "sessions" }, 0, "\"sessions\":[{\"uid\":0,\"name\":\"mine\"" },
+		{ { "show", "mine" }, 0, "\"state\":\"outgoing\",\"files\":0" },
+		{ { "show", "nobody" }, 1, "\"ok\":false,\"error\":\"ENOENT\",\"message\":" },
+		{ { "finish", "mine" }, 1, "\"error\":\"EBUSY\"" },
+		{ { "check", "/init" }, 4, "\"error\":\"ENOEXEC\"" },
+		{ { "check", "/host/bzImage-b", "-i", "/host/initrd" }, 0, "{\"ok\":true}\n" },
+		{ { "update" }, 1, "\"message\":\"no image is loaded\"" },
+		{ { "load", "/init" }, 1, "\"error\":\"ENOEXEC\"" },
+		{ { "load", "/host/bzImage-b", "-i", "/host/initrd" }, 0, "{\"ok\":true}\n" },
+		{ { "cancel" }, 1, "\"message\":\"no update is running\"" },
+	};
+	size_t i;
+
+	for (i = 0; i < ARRAY_SIZE(runs); i++) {
+		char *const *w = runs[i].words;
+
+		unlink(LUOD_LOG);
+		EXPECT_EQ(runs[i].status, RUN("--json", w[0], w[1], w[2], w[3]));
+		EXPECT_EQ(1, luod_times_said(runs[i].says))
+			TH_LOG("%s: no %s", w[0], runs[i].says);
+		/* One line of it, and one for people on the other stream. */
+		EXPECT_EQ(runs[i].status ? 2 : 1, luod_times_said("\n"));
+	}
+	EXPECT_EQ(0, lu_unload());
+}
+
 /* It is asked, and root is not, who would refuse. */
 static void without_root(struct __test_metadata *_metadata, struct luo_agent *agent)
 {
@@ -460,6 +495,7 @@ CLIENTS(without_a_reboot)
 	ASSERT_LE(0, session);
 	EXPECT_EQ(LUO_NEW, origin);
 	statuses(_metadata);
+	in_json(_metadata);
 	as_a_user(_metadata);
 	blocked(_metadata, agent);
 
