@@ -608,17 +608,6 @@ TEST_F(luod, mode_of_the_socket)
 	luod_leave(&c);
 }
 
-static int loaded(void)
-{
-	int fd = open("/sys/kernel/kexec_loaded", O_RDONLY | O_CLOEXEC);
-	char c = '?';
-
-	if (read(fd, &c, 1) != 1)
-		c = '?';
-	close(fd);
-	return c;
-}
-
 TEST_F(luod, images)
 {
 	int kernel = open("/host/bzImage-b", O_RDONLY | O_CLOEXEC), pipes[2], text, dir;
@@ -635,7 +624,7 @@ TEST_F(luod, images)
 	EXPECT_TRUE(luod_has(&self->root, "not a kernel"));
 	EXPECT_NE(0, luod_ask_with(&self->root, load, &dir, 1));
 	EXPECT_NE(0, luod_ask_with(&self->root, load, pipes, 1));
-	EXPECT_EQ('0', loaded());
+	EXPECT_EQ('0', luod_loaded());
 	EXPECT_EQ(-ENOEXEC, luod_ask(&self->root, "{\"op\":\"update\"}\n"));
 	/* Nothing is left of these that the kernel would want a journal taken for. */
 	EXPECT_EQ(0, lu_load_image("/host/bzImage-b", "kho=off"));
@@ -643,15 +632,15 @@ TEST_F(luod, images)
 
 	/* A question leaves everything as it is. */
 	EXPECT_EQ(0, luod_ask_with(&self->root, fit, &kernel, 1));
-	EXPECT_EQ('0', loaded());
+	EXPECT_EQ('0', luod_loaded());
 	EXPECT_EQ(-EOPNOTSUPP, luod_ask_with(&self->root, unfit, &kernel, 1));
-	EXPECT_EQ('0', loaded());
+	EXPECT_EQ('0', luod_loaded());
 	EXPECT_EQ(0, luod_ask_with(&self->root, load, &kernel, 1));
-	EXPECT_EQ('1', loaded());
+	EXPECT_EQ('1', luod_loaded());
 	EXPECT_EQ(-EOPNOTSUPP, luod_ask_with(&self->root, unfit, &kernel, 1));
 	EXPECT_EQ(0, luod_ask_with(&self->root, fit, &kernel, 1));
 	EXPECT_EQ(-ENOEXEC, luod_ask_with(&self->root, load, &text, 1));
-	EXPECT_EQ('1', loaded());
+	EXPECT_EQ('1', luod_loaded());
 	EXPECT_EQ(0, lu_unload());
 	/* The image, to load it again, and its journal with its session. */
 	self->fds += 3;

@@ -78,6 +78,14 @@ FIXTURE_TEARDOWN(update)
 
 #define UPDATE_TEST(name)	TEST_F_TIMEOUT(update, name, LU_TIMEOUT)
 
+/* An update begins, and both clients are prepared. */
+static int all_prepare(FIXTURE_DATA(update) * self)
+{
+	return luod_ask(&self->root, LUOD_UPDATE) ?:
+	       luod_follow(&self->a, "prepare") ?:
+	       luod_follow(&self->b, "prepare");
+}
+
 UPDATE_TEST(no_image)
 {
 	ASSERT_EQ(0, lu_unload());
@@ -122,9 +130,7 @@ UPDATE_TEST(client_that_wants_long_to_suspend)
 {
 	EXPECT_EQ(-EINVAL, luod_ask(&self->a, "{\"op\":\"hello\",\"suspend_ms\":30001}\n"));
 	ASSERT_EQ(0, luod_ask(&self->a, "{\"op\":\"hello\",\"suspend_ms\":30000}\n"));
-	ASSERT_EQ(0, luod_ask(&self->root, LUOD_UPDATE));
-	ASSERT_EQ(0, luod_follow(&self->a, "prepare"));
-	ASSERT_EQ(0, luod_follow(&self->b, "prepare"));
+	ASSERT_EQ(0, all_prepare(self));
 	ASSERT_EQ(0, luod_event(&self->a, "suspend"));
 	EXPECT_TRUE(luod_has(&self->a, "\"deadline_ms\":30000"));
 	ASSERT_EQ(0, luod_event(&self->b, "suspend"));
@@ -177,9 +183,7 @@ UPDATE_TEST(client_that_vanishes_when_it_is_prepared)
 /* It is asked to suspend, and goes before it has. */
 UPDATE_TEST(client_that_vanishes_while_it_suspends)
 {
-	ASSERT_EQ(0, luod_ask(&self->root, LUOD_UPDATE));
-	ASSERT_EQ(0, luod_follow(&self->a, "prepare"));
-	ASSERT_EQ(0, luod_follow(&self->b, "prepare"));
+	ASSERT_EQ(0, all_prepare(self));
 	ASSERT_EQ(0, luod_event(&self->b, "suspend"));
 	luod_leave(&self->b);
 	ASSERT_EQ(0, luod_event(&self->root, "failed"));
@@ -211,9 +215,7 @@ UPDATE_TEST(client_that_goes_when_it_is_suspended)
 /* Nothing but its connection is gone, and who knows what it does now. */
 UPDATE_TEST(client_that_loses_its_connection_when_it_is_suspended)
 {
-	ASSERT_EQ(0, luod_ask(&self->root, LUOD_UPDATE));
-	ASSERT_EQ(0, luod_follow(&self->a, "prepare"));
-	ASSERT_EQ(0, luod_follow(&self->b, "prepare"));
+	ASSERT_EQ(0, all_prepare(self));
 	ASSERT_EQ(0, luod_follow(&self->b, "suspend"));
 	ASSERT_EQ(0, luod_event(&self->a, "suspend"));
 	luod_leave(&self->b);
@@ -267,9 +269,7 @@ UPDATE_TEST(client_that_is_killed_when_it_is_suspended)
 
 	ASSERT_LT(0, pid);
 	ASSERT_TRUE(await_session(&self->root, SHOW_CAROLS));
-	ASSERT_EQ(0, luod_ask(&self->root, LUOD_UPDATE));
-	ASSERT_EQ(0, luod_follow(&self->a, "prepare"));
-	ASSERT_EQ(0, luod_follow(&self->b, "prepare"));
+	ASSERT_EQ(0, all_prepare(self));
 	do {
 		ASSERT_EQ(0, luod_event(&self->root, "client"));
 	} while (!luod_has(&self->root, "\"phase\":\"suspend\""));
@@ -289,9 +289,7 @@ UPDATE_TEST(client_that_is_killed_when_it_is_suspended)
 /* Suspended, and disconnected by luod: it takes that for a cancel, and lives. */
 UPDATE_TEST(client_that_is_thrown_out_when_it_is_suspended)
 {
-	ASSERT_EQ(0, luod_ask(&self->root, LUOD_UPDATE));
-	ASSERT_EQ(0, luod_follow(&self->a, "prepare"));
-	ASSERT_EQ(0, luod_follow(&self->b, "prepare"));
+	ASSERT_EQ(0, all_prepare(self));
 	ASSERT_EQ(0, luod_follow(&self->b, "suspend"));
 	ASSERT_EQ(0, luod_event(&self->a, "suspend"));
 	EXPECT_EQ(-EBADMSG, luod_ask(&self->b, "x\n"));
@@ -448,9 +446,7 @@ UPDATE_TEST(nobody_watches)
 /* The kernel says no when it comes to it: everybody goes on. */
 UPDATE_TEST(reboot_that_is_refused)
 {
-	ASSERT_EQ(0, luod_ask(&self->root, LUOD_UPDATE));
-	ASSERT_EQ(0, luod_follow(&self->a, "prepare"));
-	ASSERT_EQ(0, luod_follow(&self->b, "prepare"));
+	ASSERT_EQ(0, all_prepare(self));
 	ASSERT_EQ(0, lu_unload());
 	ASSERT_EQ(0, luod_follow(&self->a, "suspend"));
 	ASSERT_EQ(0, luod_follow(&self->b, "suspend"));

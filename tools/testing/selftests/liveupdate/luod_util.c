@@ -446,3 +446,15 @@ int luod_load_next(struct luod_client *client)
 
 	return err ?: luod_load(client, lu_next_image(), "/host/initrd", cmdline);
 }
+
+/* Whether the kernel has an image to go into: '1' or '0'. */
+int luod_loaded(void)
+{
+	int fd = open("/sys/kernel/kexec_loaded", O_RDONLY | O_CLOEXEC);
+	char c = '?';
+
+	if (read(fd, &c, 1) != 1)
+		c = '?';
+	close(fd);
+	return c;
+}
