@@ -22,7 +22,7 @@
 #define TRIAL	"/run/luod.trial"
 
 /* Larger than any image: what is larger is not kept in memory. */
-#define COPY_MAX	(1L << 30)
+#define COPY_MAX	(1024L * 1024 * 1024)
 
 #define SEALS		(F_SEAL_WRITE | F_SEAL_GROW | F_SEAL_SHRINK | F_SEAL_SEAL)
 

@@ -295,7 +295,7 @@ static void raise_limit(void)
 	if (getrlimit(RLIMIT_NOFILE, &limit))
 		return;
 	if (limit.rlim_max >= NR_OPEN || setrlimit(RLIMIT_NOFILE, &most))
-		most.rlim_cur = most.rlim_max = limit.rlim_max;
+		most = (struct rlimit) { limit.rlim_max, limit.rlim_max };
 	if (setrlimit(RLIMIT_NOFILE, &most))
 		most = limit;
 	if (options.conns > most.rlim_cur / FDS_PER_CONN)

@@ -178,7 +178,8 @@ static const struct field {
 	{ "prepare_ms", HAS_PREPARE_MS, get_prepare_ms, "\"prepare_ms\" is no time" },
 	{ "suspend_ms", HAS_SUSPEND_MS, get_suspend_ms, "\"suspend_ms\" is no time" },
 	{ "session_id", HAS_SESSION_ID, get_session_id, "\"session_id\" is no session's number" },
-	{ "without", HAS_WITHOUT, get_without, "\"without\" is no list of up to 16 users' numbers" },
+	{ "without", HAS_WITHOUT, get_without,
+	  "\"without\" is no list of up to 16 users' numbers" },
 	{ }
 };
 
