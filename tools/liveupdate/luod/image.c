@@ -53,13 +53,16 @@ static int unload(void)
 		       (unsigned long)KEXEC_FILE_UNLOAD) ? -errno : 0;
 }
 
-static void begin_trial(void)
+/* Without the mark, the next luod would take what is on trial for an image to go into. */
+static int begin_trial(void)
 {
 	int fd = open(TRIAL, O_WRONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
 
+	if (fd < 0)
+		return -errno;
+	close(fd);
 	trial = true;
-	if (fd >= 0)
-		close(fd);
+	return 0;
 }
 
 static void end_trial(void)
@@ -289,7 +292,9 @@ int image_check(int kernel, int initrd, const char *cmdline)
 
 	if (doubtful || (loaded && image.kernel < 0))
 		return -EBUSY;
-	begin_trial();
+	err = begin_trial();
+	if (err)
+		return err;
 	err = file_load(kernel, initrd, cmdline);
 	if (err) {
 		end_trial();

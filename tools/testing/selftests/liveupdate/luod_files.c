@@ -480,17 +480,6 @@ FILES_TEST(urgent_byte)
 /* luod keeps it, with its journal and the journal's session. */
 #define LOADED_FDS	3
 
-static int loaded(void)
-{
-	int fd = open("/sys/kernel/kexec_loaded", O_RDONLY | O_CLOEXEC);
-	char c = '?';
-
-	if (read(fd, &c, 1) != 1)
-		c = '?';
-	close(fd);
-	return c;
-}
-
 /* Somebody has the device: the image waits with its request. */
 FILES_TEST(image_while_the_device_is_busy)
 {
@@ -507,7 +496,7 @@ FILES_TEST(image_while_the_device_is_busy)
 	close(dev);
 	EXPECT_EQ(0, luod_receive(&self->root));
 	EXPECT_TRUE(luod_has(&self->root, "\"ok\":true"));
-	EXPECT_EQ('0', loaded());
+	EXPECT_EQ('0', luod_loaded());
 	/* That was a question: nothing is kept, and no other image is refused. */
 	EXPECT_TRUE(luod_await_fds(self->pid, self->fds + 3));
 	EXPECT_EQ(0, lu_load_image("/host/bzImage-b", "kho=off"));
@@ -522,7 +511,7 @@ FILES_TEST(image_while_the_device_is_busy)
 	close(dev);
 	EXPECT_EQ(0, luod_receive(&self->root));
 	EXPECT_TRUE(luod_has(&self->root, "\"ok\":true"));
-	EXPECT_EQ('1', loaded());
+	EXPECT_EQ('1', luod_loaded());
 	EXPECT_EQ(0, lu_unload());
 	self->fds += LOADED_FDS;
 }
@@ -543,7 +532,7 @@ FILES_TEST(image_of_one_who_goes_away)
 	EXPECT_TRUE(luod_await_fds(self->pid, self->fds + 3));
 	close(dev);
 	EXPECT_EQ(0, luod_ask(&self->root, "{\"op\":\"sessions\"}\n"));
-	EXPECT_EQ('0', loaded());
+	EXPECT_EQ('0', luod_loaded());
 }
 
 static int copy_file(const char *from, const char *to)
@@ -571,10 +560,10 @@ FILES_TEST(image_that_changes_when_it_is_loaded)
 	EXPECT_TRUE(luod_await_fds(self->pid, self->fds + 3 + LOADED_FDS));
 	ASSERT_EQ(0, truncate(BOOT "/image", 512));
 	EXPECT_EQ(0, luod_ask_with(&self->root, LINE("check", "on"), &kernel, 1));
-	EXPECT_EQ('1', loaded());
+	EXPECT_EQ('1', luod_loaded());
 	EXPECT_EQ(0, umount(BOOT));
 	EXPECT_EQ(0, luod_ask_with(&self->root, LINE("check", "on"), &kernel, 1));
-	EXPECT_EQ('1', loaded());
+	EXPECT_EQ('1', luod_loaded());
 	EXPECT_EQ(0, lu_unload());
 	self->fds += LOADED_FDS;
 }
@@ -600,16 +589,31 @@ FILES_TEST(trial_does_not_stay)
 	ASSERT_EQ(0, luod_ask_with(&self->root, LINE("load", "on"), &copy, 1));
 	EXPECT_TRUE(luod_said("the files of the image stay open"));
 	EXPECT_EQ(-EOPNOTSUPP, luod_ask_with(&self->root, LINE("check", "off"), &kernel, 1));
-	EXPECT_EQ('1', loaded());
+	EXPECT_EQ('1', luod_loaded());
 	ASSERT_EQ(0, truncate("/tmp/image", 512));
 	EXPECT_EQ(-ESTALE, luod_ask_with(&self->root, LINE("check", "on"), &kernel, 1));
-	EXPECT_EQ('0', loaded());
+	EXPECT_EQ('0', luod_loaded());
 	EXPECT_EQ(-ENOEXEC, luod_ask(&self->root, LUOD_UPDATE));
 	EXPECT_NE(0, access("/run/luod.trial", F_OK));
 	unlink("/tmp/image");
 	/* Nor does the journal, for which other images would be refused. */
 	EXPECT_EQ(0, lu_load_image("/host/bzImage-b", "kho=off"));
 	EXPECT_EQ(0, lu_unload());
+}
+
+/* There is no place for the mark by which the next luod would know: no trial. */
+FILES_TEST(trial_without_its_mark)
+{
+	int kernel = open("/host/bzImage-b", O_RDONLY | O_CLOEXEC);
+
+	ASSERT_LE(0, kernel);
+	ASSERT_EQ(0, mkdir("/run/luod.trial", 0700));
+	EXPECT_NE(0, luod_ask_with(&self->root, LINE("check", "on"), &kernel, 1));
+	EXPECT_TRUE(luod_has(&self->root, "EISDIR"));
+	EXPECT_EQ('0', luod_loaded());
+	EXPECT_EQ(0, rmdir("/run/luod.trial"));
+	EXPECT_EQ(0, luod_ask_with(&self->root, LINE("check", "on"), &kernel, 1));
+	EXPECT_EQ('0', luod_loaded());
 }
 
 /* luod died while a trial was loaded: the next one does not go into it. */
@@ -623,7 +627,7 @@ FILES_TEST(trial_of_a_dead_luod)
 	ASSERT_EQ(0, close(open("/run/luod.trial", O_CREAT | O_WRONLY | O_CLOEXEC, 0600)));
 	self->pid = luod_start(NULL);
 	ASSERT_LT(0, self->pid);
-	EXPECT_EQ('0', loaded());
+	EXPECT_EQ('0', luod_loaded());
 	EXPECT_NE(0, access("/run/luod.trial", F_OK));
 	EXPECT_TRUE(luod_said("the last luod died while it checked an image"));
 }
@@ -659,10 +663,10 @@ FILES_TEST(trial_while_another_loads)
 	ASSERT_EQ(0, lu_load_image("/host/bzImage-b", "kho=on liveupdate=on"));
 	ASSERT_EQ(0, luod_connect(&self->a, ALICE));
 	EXPECT_EQ(0, luod_ask(&self->a, LUOD_STATUS));
-	EXPECT_EQ('1', loaded());
+	EXPECT_EQ('1', luod_loaded());
 	ASSERT_EQ(0, luod_connect(&self->root, 0));
 	EXPECT_EQ(-ENOEXEC, luod_ask(&self->root, LUOD_UPDATE));
-	EXPECT_EQ('1', loaded());
+	EXPECT_EQ('1', luod_loaded());
 	EXPECT_EQ(0, luod_load_next(&self->root));
 	EXPECT_EQ(0, luod_ask(&self->root, LUOD_STATUS));
 	EXPECT_TRUE(luod_has(&self->root, "\"image\":true"));
