@@ -11,6 +11,7 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "after.h"
@@ -30,6 +31,10 @@
 
 /* How long it is not said again that somebody is turned away. */
 #define QUIET_MS	10000
+
+/* How long a luod that has died may have the lock, and how often that is looked at. */
+#define LOCK_MS		1000
+#define LOCK_TICK_MS	20
 
 static struct event *incoming;
 static struct event *rested;
@@ -120,25 +125,44 @@ static void on_incoming(evutil_socket_t fd, short what, void *arg)
 /**
  * server_lock - be the only luod
  *
+ * A child that a luod had just begun when it died has the lock until it has
+ * closed what is luod's: that is not long.
+ *
  * Return: 0; -%EWOULDBLOCK if there is another one, or why there is no lock.
  */
 int server_lock(void)
 {
 	int fd = open(SERVER_LOCK, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+	const struct timespec tick = { .tv_nsec = LOCK_TICK_MS * 1000000 };
+	int i;
 
 	if (fd < 0)
 		return -errno;
 	/* Held until luod ends. */
-	return flock(fd, LOCK_EX | LOCK_NB) ? -errno : 0;
+	for (i = 0; flock(fd, LOCK_EX | LOCK_NB); i++) {
+		if (errno != EWOULDBLOCK || i == LOCK_MS / LOCK_TICK_MS)
+			return -errno;
+		nanosleep(&tick, NULL);
+	}
+	return 0;
+}
+
+/* A dead luod's. What is no socket is nothing of luod's, whatever the option says. */
+static int remove_socket(void)
+{
+	struct stat st;
+
+	if (lstat(address.sun_path, &st))
+		return errno == ENOENT ? 0 : -errno;
+	if (!S_ISSOCK(st.st_mode))
+		return -ENOTSOCK;
+	return unlink(address.sun_path) ? -errno : 0;
 }
 
 static int listen_at(int fd, unsigned int mode)
 {
 	mode_t mask = umask(0777 & ~mode);
-	int err;
-
-	unlink(address.sun_path);
-	err = bind(fd, (struct sockaddr *)&address, sizeof(address)) ? -errno : 0;
+	int err = bind(fd, (struct sockaddr *)&address, sizeof(address)) ? -errno : 0;
 	umask(mask);
 	if (!err && listen(fd, BACKLOG))
 		err = -errno;
@@ -165,7 +189,7 @@ int server_listen(const char *path, unsigned int mode)
 		return -errno;
 	address.sun_family = AF_UNIX;
 	memcpy(address.sun_path, path, strlen(path) + 1);
-	err = listen_at(fd, mode);
+	err = remove_socket() ?: listen_at(fd, mode);
 	if (err) {
 		close(fd);
 		return err;

@@ -4,6 +4,7 @@
  * names, limits, and what it does when it is started, without a reboot.
  */
 #include <signal.h>
+#include <sys/file.h>
 #include <sys/mount.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
@@ -551,6 +552,32 @@ TEST_F(luod, second_luod)
 	EXPECT_EQ(0, luod_ask(&self->a, "{\"op\":\"hello\"}\n"));
 }
 
+/* What a luod that died had just forked has the lock, for a moment. */
+TEST_F(luod, lock_of_a_dead_luod)
+{
+	const struct timespec moment = { .tv_nsec = 300 * 1000 * 1000 };
+	int locked[2], lock;
+	pid_t child;
+	char c;
+
+	EXPECT_EQ(128 + SIGKILL, luod_stop(self->pid, SIGKILL));
+	luod_leave(&self->root);
+	ASSERT_EQ(0, pipe2(locked, O_CLOEXEC));
+	child = fork();
+	ASSERT_LE(0, child);
+	if (!child) {
+		lock = open("/run/luod.lock", O_RDWR | O_CLOEXEC);
+		if (flock(lock, LOCK_EX) || write(locked[1], "l", 1) != 1)
+			_exit(1);
+		nanosleep(&moment, NULL);
+		_exit(0);
+	}
+	ASSERT_EQ(1, read(locked[0], &c, 1));
+	self->pid = luod_start(short_times);
+	ASSERT_LT(0, self->pid);
+	EXPECT_EQ(0, luod_wait(child));
+}
+
 /* Killed and started again: who shows that it has a session is known again. */
 TEST_F(luod, killed_and_started_again)
 {
@@ -667,6 +694,19 @@ TEST(full_disk)
 	EXPECT_EQ(1, luod_run(gone));
 	EXPECT_TRUE(luod_said("/tmp/nowhere/luod.sock: No such file or directory"));
 	EXPECT_EQ(0, umount("/tmp/full"));
+}
+
+/* A mistake in an option is no reason to remove somebody's file. */
+TEST(socket_that_is_a_file)
+{
+	static char * const file[] = { LUOD, "--socket=/tmp/file", NULL };
+
+	if (!lu_stage())
+		SKIP(return, "the agent is in a guest only");
+	close(open("/tmp/file", O_CREAT | O_WRONLY | O_CLOEXEC, 0600));
+	EXPECT_EQ(1, luod_run(file));
+	EXPECT_TRUE(luod_said("/tmp/file: Socket operation on non-socket"));
+	EXPECT_EQ(0, unlink("/tmp/file"));
 }
 
 TEST(options)
