@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "log.h"
@@ -15,10 +16,14 @@ int log_to_kernel(void)
 	return kmsg < 0 ? -errno : 0;
 }
 
-/* One write per line, so that lines of others do not get in between. */
+/*
+ * One write per line, so that lines of others do not get in between. Not by
+ * dprintf(3): that wants to know the position first, which the kernel's log has not.
+ */
 void log_line(int priority, const char *fmt, ...)
 {
 	char line[1024];
+	ssize_t written;
 	va_list args;
 	size_t n;
 
@@ -26,5 +31,9 @@ void log_line(int priority, const char *fmt, ...)
 	va_start(args, fmt);
 	vsnprintf(line + n, sizeof(line) - n - 1, fmt, args);
 	va_end(args);
-	dprintf(kmsg < 0 ? STDERR_FILENO : kmsg, "%s\n", line);
+	n = strlen(line);
+	line[n++] = '\n';
+	/* There is nobody who could be told that it failed. */
+	written = write(kmsg < 0 ? STDERR_FILENO : kmsg, line, n);
+	(void)written;
 }

@@ -358,7 +358,12 @@ static int go_to_background(void)
 	if (null >= 0) {
 		dup2(null, STDIN_FILENO);
 		dup2(null, STDOUT_FILENO);
+		if (options.kmsg)
+			dup2(null, STDERR_FILENO);
 	}
+	/* Nothing of where it was started is held: that file system may have to go. */
+	if (*options.socket == '/' && chdir("/"))
+		log_warning("/: %s", strerror(errno));
 	return ready[1];
 }
 

@@ -763,7 +763,7 @@ TEST(initramfs)
 	struct luod_client c;
 	struct ucred peer;
 	socklen_t len = sizeof(peer);
-	char path[64], first = 0;
+	char path[64], where[64], first = 0;
 	int fd;
 
 	if (!lu_stage())
@@ -775,6 +775,12 @@ TEST(initramfs)
 	fd = open(path, O_RDONLY | O_CLOEXEC);
 	EXPECT_EQ(1, read(fd, &first, 1));
 	EXPECT_EQ('@', first);
+	/* It keeps no file system busy: that of the initramfs goes. */
+	snprintf(path, sizeof(path), "/proc/%d/cwd", peer.pid);
+	EXPECT_EQ(1, readlink(path, where, sizeof(where)));
+	snprintf(path, sizeof(path), "/proc/%d/fd/2", peer.pid);
+	ASSERT_EQ(9, readlink(path, where, sizeof(where)));
+	EXPECT_EQ(0, memcmp("/dev/null", where, 9));
 	EXPECT_EQ(0, kill(peer.pid, SIGTERM));
 	EXPECT_TRUE(luod_ended(&c));
 }

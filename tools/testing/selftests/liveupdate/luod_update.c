@@ -222,6 +222,35 @@ TEST_F_TIMEOUT(update, journal, LU_TIMEOUT)
 	}
 }
 
+/*
+ * Without systemd, and with nothing but an initramfs: luod is started by a script
+ * in both kernels, and says what it has to say in the kernel's log.
+ */
+TEST_F_TIMEOUT(update, initramfs, LU_TIMEOUT)
+{
+	static char *const argv[] = { LUOD, "--initramfs", "--socket=" LUOD_SOCKET, NULL };
+	struct luod_client root, vm;
+	int session;
+
+	ASSERT_EQ(0, luod_run(argv));
+	ASSERT_EQ(0, luod_connect(&root, 0));
+	EXPECT_EQ(0, ask_status(&root, lu_stage() == 1 ? "\"image\":false" : "\"waiting\":1"));
+	be_client(_metadata, &vm, 0, "vm", &session);
+	if (lu_stage() == 1) {
+		preserve(_metadata, session, 1);
+		go(_metadata, &root);
+		ASSERT_EQ(0, luod_follow(&vm, "prepare"));
+		ASSERT_EQ(KSFT_PASS, _metadata->exit_code);
+		ASSERT_EQ(0, luod_follow(&vm, "suspend"));
+		luod_receive(&vm);
+		ASSERT_STREQ("", "the reboot did not come");
+	}
+	EXPECT_TRUE(luod_has(&vm, "\"origin\":\"before\""));
+	retrieve(_metadata, session, 1);
+	EXPECT_EQ(0, luod_ask(&vm, "{\"op\":\"finish\",\"name\":\"vm\"}\n"));
+	EXPECT_EQ(0, ask_status(&root, "\"waiting\":0,\"returned\":0,\"finished\":1"));
+}
+
 /* No file can be written: the journal is none, and the sessions come all the same. */
 TEST_F_TIMEOUT(update, no_journal, LU_TIMEOUT)
 {
