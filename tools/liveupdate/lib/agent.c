@@ -290,10 +290,12 @@ static int await_reply(struct luo_agent *agent, struct json_object **reply)
 			return err;
 		if (get_number(line, "id") == agent->last_id)
 			break;
-		if (!get_string(line, "event"))
+		if (!get_string(line, "event")) {
 			json_object_put(line);
-		else if (json_object_array_add(agent->events, line))
+		} else if (json_object_array_add(agent->events, line)) {
+			json_object_put(line);
 			return -ENOMEM;
+		}
 	}
 	*reply = line;
 	return reply_error(line);
