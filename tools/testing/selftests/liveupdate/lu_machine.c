@@ -134,12 +134,34 @@ static long held_back_kib(void)
 	return pages * (LU_PAGE / LU_KIB);
 }
 
+/*
+ * What a process had that ended, its stack and its page tables, is freed by
+ * callbacks after a grace period; all those that are waiting have run then.
+ */
+static void await_callbacks(void)
+{
+	lu_write_file("/sys/module/rcutree/parameters/do_rcu_barrier", "1");
+}
+
 /* Free memory; caches of the kernel's are emptied first. */
 long lu_free_kib(void)
 {
+	long held, again, kib;
+	int tries = 10;
+
+	/* The callbacks of what just ended have callbacks of their own. */
+	await_callbacks();
 	lu_write_file("/proc/sys/vm/drop_caches", "3");
-	lu_write_file("/proc/sys/vm/stat_refresh", "1");
-	return lu_meminfo_kib("MemFree:") + held_back_kib();
+	await_callbacks();
+	again = held_back_kib();
+	do {
+		/* What goes from a CPU's list to the free ones meanwhile is in neither. */
+		held = again;
+		lu_write_file("/proc/sys/vm/stat_refresh", "1");
+		kib = lu_meminfo_kib("MemFree:");
+		again = held_back_kib();
+	} while (again != held && --tries);
+	return kib + held;
 }
 
 long lu_total_kib(void)
