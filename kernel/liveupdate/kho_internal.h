@@ -146,8 +146,15 @@ bool kho_map_has_runs(struct kho_map *map, const struct kho_run *runs,
 		      unsigned int nr);
 
 /* kho_pages.c */
+extern bool kho_pages_up;
+
+static inline bool kho_run_valid(const struct kho_run *run)
+{
+	return run->nr && run->order <= MAX_PAGE_ORDER &&
+	       IS_ALIGNED(run->pfn, 1UL << run->order);
+}
+
 void kho_pages_ready(bool ready);
-bool kho_page_untouched(const struct page *page);
 unsigned long kho_find_poison(unsigned long pfn, unsigned long nr);
 bool kho_has_poison(void);
 
@@ -155,6 +162,9 @@ bool kho_has_poison(void);
 bool kho_is_poison(unsigned long pfn);
 struct folio *kho_zeroed_folio(unsigned int order);
 #endif
+
+/* kho_restore.c */
+bool kho_page_untouched(const struct page *page);
 
 /* kho_poison.c */
 bool kho_pages_intact(void);
