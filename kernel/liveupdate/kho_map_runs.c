@@ -69,85 +69,75 @@ static unsigned long *kho_cursor_bits(struct kho_cursor *cursor, u64 key,
 	return kho_cursor_move(cursor, key, make);
 }
 
-static unsigned long kho_cursor_set_run(struct kho_cursor *cursor,
-					const struct kho_run *run)
+enum kho_map_op {
+	KHO_MAP_TEST,		/* they are to be set */
+	KHO_MAP_SET,		/* they are to be clear */
+	KHO_MAP_CLEAR,		/* they are to be set */
+};
+
+/* Whether all bits of a part were as they are to be, and are changed. */
+static __always_inline bool kho_map_part_do(unsigned long *bits,
+					    unsigned int bit,
+					    unsigned long nr,
+					    enum kho_map_op op)
 {
-	u64 key = kho_map_key(run->pfn, run->order);
-	unsigned long done, part;
+	unsigned long end = bit + nr;
 
-	for (done = 0; done < run->nr; done += part, key += part) {
-		unsigned long *bits = kho_cursor_bits(cursor, key, true);
-		unsigned int bit = kho_map_bit(key);
+	if (op == KHO_MAP_SET ? find_next_bit(bits, end, bit) < end :
+				find_next_zero_bit(bits, end, bit) < end)
+		return false;
+	if (op == KHO_MAP_SET)
+		bitmap_set(bits, bit, nr);
+	else if (op == KHO_MAP_CLEAR)
+		bitmap_clear(bits, bit, nr);
+	return true;
+}
 
-		part = kho_map_part(key, run->nr - done);
-		if (!bits)
-			break;
-		if (find_next_bit(bits, bit + part, bit) < bit + part)
-			break;
-		bitmap_set(bits, bit, part);
-		cursor->more += part;
-	}
-	return done;
+static __always_inline bool kho_map_bit_do(unsigned long *bits,
+					   unsigned int bit, enum kho_map_op op)
+{
+	if (op == KHO_MAP_SET)
+		return !__test_and_set_bit(bit, bits);
+	if (op == KHO_MAP_CLEAR)
+		return __test_and_clear_bit(bit, bits);
+	return test_bit(bit, bits);
+}
+
+/* What the blocks change in the count of the bitmap. */
+static __always_inline long kho_map_more(unsigned long nr, enum kho_map_op op)
+{
+	return op == KHO_MAP_SET ? nr : op == KHO_MAP_CLEAR ? -nr : 0;
 }
 
 /*
- * Set the blocks of a run. Returns how many; the next one is set already, or
- * there is no memory for its bitmap.
+ * Go over the blocks of a run. Returns how many were as they are to be: the next
+ * one is not, or there is no bitmap for it, and no memory for one if it is to be
+ * set. @op is a constant, and a single page costs next to nothing.
  */
-static __always_inline unsigned long kho_cursor_set(struct kho_cursor *cursor,
-						    const struct kho_run *run)
-{
-	unsigned long *bits;
-	u64 key;
-
-	if (run->nr > 1)
-		return kho_cursor_set_run(cursor, run);
-
-	key = kho_map_key(run->pfn, run->order);
-	bits = kho_cursor_bits(cursor, key, true);
-	if (unlikely(!bits || __test_and_set_bit(kho_map_bit(key), bits)))
-		return 0;
-	cursor->more++;
-	return 1;
-}
-
-static unsigned long kho_cursor_clear_run(struct kho_cursor *cursor,
-					  const struct kho_run *run)
+static __always_inline unsigned long kho_cursor_do(struct kho_cursor *cursor,
+						   const struct kho_run *run,
+						   enum kho_map_op op)
 {
 	u64 key = kho_map_key(run->pfn, run->order);
-	unsigned long done, part;
+	unsigned long done, part, *bits;
 
+	if (run->nr == 1) {
+		bits = kho_cursor_bits(cursor, key, op == KHO_MAP_SET);
+		if (unlikely(!bits ||
+			     !kho_map_bit_do(bits, kho_map_bit(key), op)))
+			return 0;
+		cursor->more += kho_map_more(1, op);
+		return 1;
+	}
 	for (done = 0; done < run->nr; done += part, key += part) {
-		unsigned long *bits = kho_cursor_bits(cursor, key, false);
-		unsigned int bit = kho_map_bit(key);
-
+		bits = kho_cursor_bits(cursor, key, op == KHO_MAP_SET);
 		part = kho_map_part(key, run->nr - done);
-		if (!bits)
+		if (!bits ||
+		    !kho_map_part_do(bits, kho_map_bit(key), part, op))
 			break;
-		if (find_next_zero_bit(bits, bit + part, bit) < bit + part)
-			break;
-		bitmap_clear(bits, bit, part);
-		cursor->more -= part;
+		cursor->more += kho_map_more(part, op);
 	}
 	return done;
-}
-
-/* Clear the blocks of a run, up to one that is not set. Returns how many. */
-static unsigned long kho_cursor_clear(struct kho_cursor *cursor,
-				      const struct kho_run *run)
-{
-	unsigned long *bits;
-	u64 key;
-
-	if (run->nr > 1)
-		return kho_cursor_clear_run(cursor, run);
-
-	key = kho_map_key(run->pfn, run->order);
-	bits = kho_cursor_bits(cursor, key, false);
-	if (unlikely(!bits || !__test_and_clear_bit(kho_map_bit(key), bits)))
-		return 0;
-	cursor->more--;
-	return 1;
 }
 
 /**
@@ -174,7 +164,7 @@ int kho_map_set_runs(struct kho_map *map, const struct kho_run *runs,
 	guard(mutex)(&map->lock);
 
 	for (i = 0; i < nr; i++) {
-		done = kho_cursor_set(&cursor, &runs[i]);
+		done = kho_cursor_do(&cursor, &runs[i], KHO_MAP_SET);
 		if (unlikely(done < runs[i].nr))
 			break;
 	}
@@ -224,14 +214,15 @@ static void kho_map_put_back(struct kho_cursor *cursor,
 			     const struct kho_run *runs, unsigned int nr,
 			     unsigned long done)
 {
-	struct kho_run part = runs[nr];
 	unsigned int i;
 
-	part.nr = done;
-	if (done)
-		kho_cursor_set(cursor, &part);
-	for (i = 0; i < nr; i++)
-		kho_cursor_set(cursor, &runs[i]);
+	for (i = 0; i <= nr; i++) {
+		struct kho_run part = runs[i];
+
+		if (i == nr)
+			part.nr = done;
+		kho_cursor_do(cursor, &part, KHO_MAP_SET);
+	}
 	kho_cursor_settle(cursor);
 }
 
@@ -255,7 +246,7 @@ bool kho_map_take_runs(struct kho_map *map, const struct kho_run *runs,
 	guard(mutex)(&map->lock);
 
 	for (i = 0; i < nr; i++) {
-		done = kho_cursor_clear(&cursor, &runs[i]);
+		done = kho_cursor_do(&cursor, &runs[i], KHO_MAP_CLEAR);
 		if (unlikely(done < runs[i].nr)) {
 			kho_map_put_back(&cursor, runs, i, done);
 			return false;
@@ -285,39 +276,6 @@ bool kho_map_take(struct kho_map *map, unsigned long pfn, unsigned long nr,
 	return kho_map_take_runs(map, &run, 1);
 }
 
-static bool kho_cursor_test_run(struct kho_cursor *cursor,
-				const struct kho_run *run)
-{
-	u64 key = kho_map_key(run->pfn, run->order);
-	unsigned long done, part;
-
-	for (done = 0; done < run->nr; done += part, key += part) {
-		unsigned long *bits = kho_cursor_bits(cursor, key, false);
-		unsigned int bit = kho_map_bit(key);
-
-		part = kho_map_part(key, run->nr - done);
-		if (!bits)
-			return false;
-		if (find_next_zero_bit(bits, bit + part, bit) < bit + part)
-			return false;
-	}
-	return true;
-}
-
-static bool kho_cursor_test(struct kho_cursor *cursor,
-			    const struct kho_run *run)
-{
-	unsigned long *bits;
-	u64 key;
-
-	if (run->nr > 1)
-		return kho_cursor_test_run(cursor, run);
-
-	key = kho_map_key(run->pfn, run->order);
-	bits = kho_cursor_bits(cursor, key, false);
-	return bits && test_bit(kho_map_bit(key), bits);
-}
-
 /**
  * kho_map_has_runs - whether runs of blocks are in the map, each at its order
  * @map:  the map
@@ -336,7 +294,7 @@ bool kho_map_has_runs(struct kho_map *map, const struct kho_run *runs,
 	guard(mutex)(&map->lock);
 
 	for (i = 0; i < nr; i++) {
-		if (!kho_cursor_test(&cursor, &runs[i]))
+		if (kho_cursor_do(&cursor, &runs[i], KHO_MAP_TEST) < runs[i].nr)
 			return false;
 	}
 	return true;
