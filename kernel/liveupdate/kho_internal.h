@@ -208,6 +208,17 @@ struct kho_gap {
 bool kho_scratch_gap(unsigned long pfn, struct kho_gap *gap);
 
 /* kho_ram.c */
+/* Pages that were there at boot. */
+struct kho_ram_range {
+	unsigned long start;
+	unsigned long end;
+};
+
+#if IS_ENABLED(CONFIG_KUNIT)
+bool kho_ram_clip(const struct kho_ram_range *ram, unsigned int nr,
+		  unsigned long pfn, struct kho_gap *gap);
+#endif
+
 void kho_ram_note(void);
 void kho_ram_watch(void);
 bool kho_ram_gap(unsigned long pfn, struct kho_gap *gap);

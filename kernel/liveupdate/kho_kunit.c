@@ -307,6 +307,35 @@ static void kho_pages_test_added(struct kunit *test)
 	folio_put(folio);
 }
 
+static void kho_pages_test_ram(struct kunit *test)
+{
+	static const struct kho_ram_range ram[] = { { 16, 32 }, { 40, 64 } };
+	static const struct {
+		unsigned long pfn;
+		struct kho_gap gap, clipped;	/* to nothing: not there */
+	} pages[] = {
+		{ 15, { 0, 99 } }, { 16, { 0, 99 }, { 16, 32 } },
+		{ 31, { 0, 99 }, { 16, 32 } }, { 32, { 0, 99 } },
+		{ 39, { 0, 99 } }, { 40, { 0, 99 }, { 40, 64 } },
+		{ 63, { 0, 99 }, { 40, 64 } }, { 64, { 0, 99 } },
+		{ 50, { 45, 99 }, { 45, 64 } }, { 50, { 45, 55 }, { 45, 55 } },
+	};
+	unsigned int i;
+
+	for (i = 0; i < ARRAY_SIZE(pages); i++) {
+		struct kho_gap gap = pages[i].gap;
+		bool there = kho_ram_clip(ram, ARRAY_SIZE(ram), pages[i].pfn,
+					  &gap);
+
+		KUNIT_EXPECT_EQ_MSG(test, there, !!pages[i].clipped.end,
+				    "page %lu", pages[i].pfn);
+		if (!there)
+			continue;
+		KUNIT_EXPECT_EQ(test, gap.start, pages[i].clipped.start);
+		KUNIT_EXPECT_EQ(test, gap.end, pages[i].clipped.end);
+	}
+}
+
 static void kho_pages_test_scratch_overlap(struct kunit *test)
 {
 	struct kho_gap gap;
@@ -515,6 +544,7 @@ static struct kunit_case kho_pages_cases[] = {
 	KUNIT_CASE(kho_pages_test_restore_used),
 	KUNIT_CASE(kho_pages_test_restore_ours),
 	KUNIT_CASE(kho_pages_test_added),
+	KUNIT_CASE(kho_pages_test_ram),
 	KUNIT_CASE(kho_pages_test_scratch_overlap),
 	KUNIT_CASE(kho_pages_test_poison),
 	KUNIT_CASE(kho_pages_test_poison_near),

@@ -27,12 +27,7 @@
 
 #include "kho_internal.h"
 
-/* Pages that were there at boot, in ascending order, with holes between them. */
-struct kho_ram_range {
-	unsigned long start;
-	unsigned long end;
-};
-
+/* In ascending order, with holes between them. */
 static struct kho_ram_range *kho_ram __ro_after_init;
 static unsigned int kho_nr_ram __ro_after_init;
 
@@ -66,15 +61,20 @@ void __init kho_ram_note(void)
 	}
 }
 
-/* The range of a page, %NULL if it was not there at boot. */
-static const struct kho_ram_range *kho_find_ram(unsigned long pfn)
+/* Have @gap end where the range of a page does; false if the page is in none. */
+VISIBLE_IF_KUNIT bool kho_ram_clip(const struct kho_ram_range *ram,
+				   unsigned int nr, unsigned long pfn,
+				   struct kho_gap *gap)
 {
-	unsigned int i;
+	unsigned int i = 0;
 
-	for (i = 0; i < kho_nr_ram; i++)
-		if (pfn < kho_ram[i].end)
-			return pfn >= kho_ram[i].start ? &kho_ram[i] : NULL;
-	return NULL;
+	while (i < nr && pfn >= ram[i].end)
+		i++;
+	if (i == nr || pfn < ram[i].start)
+		return false;
+	gap->start = max(gap->start, ram[i].start);
+	gap->end = min(gap->end, ram[i].end);
+	return true;
 }
 
 /**
@@ -87,19 +87,11 @@ static const struct kho_ram_range *kho_find_ram(unsigned long pfn)
  */
 bool kho_ram_gap(unsigned long pfn, struct kho_gap *gap)
 {
-	const struct kho_ram_range *range;
-
 	KUNIT_STATIC_STUB_REDIRECT(kho_ram_gap, pfn, gap);
 
 	/* Nothing was added. */
-	if (!READ_ONCE(kho_ram_grew))
-		return true;
-	range = kho_find_ram(pfn);
-	if (!range)
-		return false;
-	gap->start = max(gap->start, range->start);
-	gap->end = min(gap->end, range->end);
-	return true;
+	return !READ_ONCE(kho_ram_grew) ||
+	       kho_ram_clip(kho_ram, kho_nr_ram, pfn, gap);
 }
 
 #ifdef CONFIG_MEMORY_HOTPLUG
@@ -112,9 +104,11 @@ static int kho_memory_notify(struct notifier_block *self, unsigned long action,
 {
 	const struct memory_notify *arg = data;
 	phys_addr_t phys = PFN_PHYS(arg->start_pfn);
+	struct kho_gap gap = { .end = ULONG_MAX };
 
 	/* Memory comes and goes by blocks, no part of which was there alone. */
-	if (action != MEM_GOING_ONLINE || kho_find_ram(arg->start_pfn))
+	if (action != MEM_GOING_ONLINE ||
+	    kho_ram_clip(kho_ram, kho_nr_ram, arg->start_pfn, &gap))
 		return NOTIFY_DONE;
 	if (page_zonenum(pfn_to_page(arg->start_pfn)) == ZONE_MOVABLE) {
 		WRITE_ONCE(kho_ram_grew, true);
