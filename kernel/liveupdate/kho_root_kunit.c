@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * Unit tests of the root FDT: as full as a kernel can make it, it must go on in
- * the next one.
+ * the next one; and of the checksum that everything has.
  */
 #include <kunit/test.h>
+#include <linux/crc32.h>
 #include <linux/io.h>
 #include <linux/libfdt.h>
 #include <linux/mm.h>
@@ -108,9 +109,44 @@ static void kho_root_test_names(struct kunit *test)
 	KUNIT_EXPECT_FALSE(test, kho_carries_state());
 }
 
+/* The polynomial bit by bit, the lowest first. */
+static u32 kho_test_crc32c(u32 crc, const u8 *p, size_t len)
+{
+	unsigned int bit;
+
+	for (; len; len--) {
+		crc ^= *p++;
+		for (bit = 0; bit < 8; bit++)
+			crc = crc >> 1 ^ (crc & 1 ? 0x82f63b78 : 0);
+	}
+	return crc;
+}
+
+/* Another kernel has to come to the same sums, however it computes them. */
+static void kho_root_test_crc32c(struct kunit *test)
+{
+	u8 bytes[80];
+	size_t at, len;
+
+	KUNIT_EXPECT_EQ(test, 0xe3069283, ~__crc32c_le(~0, "123456789", 9));
+	for (at = 0; at < sizeof(bytes); at++)
+		bytes[at] = at * 37 + 11;
+	for (at = 0; at < sizeof(long); at++) {
+		for (len = 0; at + len <= sizeof(bytes); len++) {
+			u32 crc = kho_test_crc32c(~0, bytes + at, len);
+
+			KUNIT_EXPECT_EQ(test, crc,
+					__crc32c_le(~0, bytes + at, len));
+			KUNIT_EXPECT_EQ(test, crc,
+					__crc32c_le_base(~0, bytes + at, len));
+		}
+	}
+}
+
 static struct kunit_case __refdata kho_root_cases[] = {
 	KUNIT_CASE(kho_root_test_full),
 	KUNIT_CASE(kho_root_test_names),
+	KUNIT_CASE(kho_root_test_crc32c),
 	{}
 };
 
