@@ -316,11 +316,18 @@ static void *kho_test_vmap(struct page **pages, unsigned int nr)
 static void kho_vmalloc_test_no_vmap(struct kunit *test)
 {
 	struct kho_test_area a;
+	unsigned long blocks;
+	unsigned int i;
 
 	kho_test_preserve_area(test, &a);
+	/* They look like those of the previous kernel, and could be taken. */
+	for (i = 0; i < KHO_TEST_VM_PAGES; i++)
+		set_page_private(vmalloc_to_page(a.mem + i * PAGE_SIZE), 0);
+	blocks = kho_test_blocks(test);
 	kunit_activate_static_stub(test, kho_vmap, kho_test_vmap);
 	KUNIT_EXPECT_NULL(test, kho_restore_vmalloc(&a.desc));
 	kunit_deactivate_static_stub(test, kho_vmap);
+	KUNIT_EXPECT_EQ(test, blocks, kho_test_blocks(test));
 	kho_test_unpreserve_area(test, &a);
 }
 
