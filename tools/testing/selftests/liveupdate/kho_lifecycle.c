@@ -686,20 +686,65 @@ static bool is_note(const char page[LU_PAGE])
 	return !memcmp(page, wanted.page, LU_PAGE);
 }
 
+/* A file that is one large folio, and the page of it that breaks. */
+#define LARGE		(2 * LU_MIB)
+#define BROKEN		(5 * LU_PAGE)
+
+static bool is_broken(const char page[LU_PAGE])
+{
+	static struct {
+		_Alignas(64) uint64_t before;
+		char page[LU_PAGE];
+	} broken;
+
+	if (!broken.page[0])
+		lu_fill_mem(broken.page, BROKEN, LU_PAGE, 98);
+	return !memcmp(page, broken.page, LU_PAGE);
+}
+
+static int large_memfd(void)
+{
+	int fd = memfd_create("large", MFD_CLOEXEC);
+	char *map;
+
+	if (lu_write_file("/sys/kernel/mm/transparent_hugepage/shmem_enabled", "advise") ||
+	    ftruncate(fd, LARGE))
+		return -errno;
+	map = mmap(NULL, LARGE, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	if (map == MAP_FAILED || madvise(map, LARGE, MADV_HUGEPAGE))
+		return -errno;
+	lu_fill_mem(map, 0, LARGE, 98);
+	munmap(map, LARGE);
+	return fd;
+}
+
+/* The other pages can be read, by a read that comes to the broken one as well. */
+static void read_around(struct __test_metadata *_metadata, int fd)
+{
+	static char buf[4 * LU_PAGE];
+
+	ASSERT_LE(0, fd);
+	EXPECT_EQ(0, lu_check(fd, 0, BROKEN, 98));
+	EXPECT_EQ((ssize_t)(2 * LU_PAGE), pread(fd, buf, sizeof(buf), BROKEN - 2 * LU_PAGE));
+	EXPECT_EQ(-1, pread(fd, buf, LU_PAGE, BROKEN));
+	EXPECT_EQ(EIO, errno);
+	EXPECT_EQ(0, lu_check(fd, BROKEN + LU_PAGE, LARGE - BROKEN - LU_PAGE, 98));
+}
+
 /*
  * Pages get a memory error in the kernel they came to. What cannot be read is lost,
  * and finishing it is enough for the next update.
  */
 LIFECYCLE(memory_error_incoming)
 {
-	static const char * const names[] = { "unreadable", "note", "whole" };
-	int session[3], fd, i;
+	static const char * const names[] = { "unreadable", "note", "large", "whole" };
+	int session[4], fd, large, i;
 
 	ASSERT_EQ(0, lu_load_module("samples/liveupdate/liveupdate_notes", ""));
-	for (i = 0; i < 3; i++) {
+	for (i = 0; i < 4; i++) {
 		session[i] = self->stage == 1 ? lu_create(self->dev, names[i]) :
 						lu_retrieve(self->dev, names[i]);
-		if (self->stage == 3 && i < 2) {
+		if (self->stage == 3 && i < 3) {
 			EXPECT_EQ(-ENOENT, session[i]);
 			continue;
 		}
@@ -711,28 +756,32 @@ LIFECYCLE(memory_error_incoming)
 		ASSERT_EQ(0, lu_fill(fd, 0, NOTE, 99));
 		ASSERT_EQ(0, lu_preserve(session[0], lu_memfd(UNREADABLE, LU_MIB, 1), 1));
 		ASSERT_EQ(0, lu_preserve(session[1], fd, 1));
-		ASSERT_EQ(0, lu_preserve(session[2], lu_memfd("whole", LU_MIB, 2), 1));
+		ASSERT_EQ(0, lu_preserve(session[2], large_memfd(), 1));
+		ASSERT_EQ(0, lu_preserve(session[3], lu_memfd("whole", LU_MIB, 2), 1));
 		LU_KEXEC(2);
 	}
-	fd = lu_retrieve_fd(session[2], 1);
+	fd = lu_retrieve_fd(session[3], 1);
 	ASSERT_LE(0, fd);
 	EXPECT_EQ(0, lu_check(fd, 0, LU_MIB, 2));
-	ASSERT_EQ(0, lu_finish(session[2]));
+	ASSERT_EQ(0, lu_finish(session[3]));
 	if (self->stage == 3)
 		return;
 
-	ASSERT_EQ(0, lu_preserve(session[2], fd, 1));
+	ASSERT_EQ(0, lu_preserve(session[3], fd, 1));
 	ASSERT_EQ(0, lu_load(3, NULL));
 	ASSERT_EQ(1, poison_memory(is_description));
 	ASSERT_LE(1, poison_memory(is_note));
+	ASSERT_LE(1, poison_memory(is_broken));
 	EXPECT_EQ(-EHWPOISON, lu_load(3, NULL));
 	EXPECT_EQ(-EHWPOISON, lu_jump());
 	EXPECT_EQ(-EBADMSG, lu_retrieve_fd(session[0], 1));
 	EXPECT_EQ(1, lu_log_lines("what it described is lost", LOG_ERR));
 	EXPECT_EQ(-EIO, lu_retrieve_fd(session[1], 1));
 	EXPECT_EQ(1, lu_log_lines("vmalloc area of ", LOG_ERR));
-	EXPECT_EQ(0, lu_finish(session[0]));
-	EXPECT_EQ(0, lu_finish(session[1]));
+	large = lu_retrieve_fd(session[2], 1);
+	read_around(_metadata, large);
+	for (i = 0; i < 3; i++)
+		EXPECT_EQ(0, lu_finish(session[i]));
 	ASSERT_EQ(0, lu_load(3, NULL));
 	LU_JUMP();
 }
