@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/klog.h>
 #include <sys/mman.h>
 #include <sys/mount.h>
 #include <sys/syscall.h>
@@ -515,6 +516,30 @@ MATRIX(no_room_among_kept_pages)
 	}
 	TH_LOG("for a crash: %#jx-%#jx", (uintmax_t)crash.start, (uintmax_t)crash.end);
 	EXPECT_FALSE(in_scratch(crash));
+}
+
+/* The log's buffer does not fit into scratch: the boot finds memory elsewhere. */
+MATRIX(boot_needs_more)
+{
+	enum { SYSLOG_SIZE_BUFFER = 10 };
+	const int size = 32 * LU_MIB;	/* and what describes it, some 112 MiB */
+	int session, fd;
+
+	if (self->stage == 1) {
+		session = lu_create(self->dev, "more");
+		ASSERT_LE(0, session);
+		fd = lu_memfd("m", LU_MIB, 3);
+		ASSERT_LE(0, fd);
+		ASSERT_EQ(0, lu_preserve(session, fd, 1));
+		LU_KEXEC_WITH(2, "log_buf_len=32M");
+	}
+	EXPECT_EQ(size, klogctl(SYSLOG_SIZE_BUFFER, NULL, 0));
+	session = lu_retrieve(self->dev, "more");
+	ASSERT_LE(0, session);
+	fd = lu_retrieve_fd(session, 1);
+	ASSERT_LE(0, fd);
+	EXPECT_EQ(0, lu_check(fd, 0, LU_MIB, 3));
+	EXPECT_EQ(0, lu_finish(session));
 }
 
 static int memory_ranges(void)
