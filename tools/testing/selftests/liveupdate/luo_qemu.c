@@ -2,25 +2,34 @@
 /*
  * A VMM that knows nothing of live update: QEMU as Debian ships it, over a kexec.
  * The recipe of Documentation/admin-guide/liveupdate-qemu.rst, step by step; this
- * program is the manager in it, and lu-guest of samples/liveupdate the guest.
+ * program is the manager in it, a client of luod, and lu-guest of samples/liveupdate
+ * the guest.
  *
  * The guest has the root of the machine that it runs on as 9p share "root": QEMU
  * and all that it loads comes from there.
  */
+#include <stdlib.h>
+#include <sys/mman.h>
 #include <sys/mount.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 
+#include "lu_agent.h"
 #include "lu_harness.h"
 #include "lu_vm.h"
+#include "../../../liveupdate/lib/luo.h"
 
 #define SESSION		"qemu"
 #define TOKEN_RAM	1
 #define TOKEN_STATE	2
 #define TOKEN_SMALL	3
+#define TOKEN_TOLD	4
 #define RAM_SIZE	(64 * LU_MIB)
 /* More than it takes: what is not written is a hole. */
 #define STATE_SIZE	(16 * LU_MIB)
+
+/* Where all of it is emulated, it takes as long as luod lets it. */
+#define HELLO		"{\"op\":\"hello\",\"prepare_ms\":120000,\"suspend_ms\":30000}"
 
 #define ROOT		"/debian"
 #define QEMU		"/usr/bin/qemu-system-x86_64"
@@ -71,6 +80,27 @@ static void exec_qemu(bool incoming)
 	_exit(127);
 }
 
+/*
+ * The numbers that QEMU's command line has. What has one of them already gets out of
+ * the way first; duplicates are inherited.
+ */
+static int number_fds(const struct qemu *q, int monitor, int out)
+{
+	static const int numbers[] = { RAM_FD, STATE_FD, MONITOR_FD, STDOUT_FILENO };
+	int fds[] = { q->ram, q->state, monitor, out };
+	size_t i;
+
+	for (i = 0; i < ARRAY_SIZE(fds); i++) {
+		fds[i] = fcntl(fds[i], F_DUPFD_CLOEXEC, MONITOR_FD + 1);
+		if (fds[i] < 0)
+			return -errno;
+	}
+	for (i = 0; i < ARRAY_SIZE(fds); i++)
+		if (dup2(fds[i], numbers[i]) < 0)
+			return -errno;
+	return 0;
+}
+
 static int start_qemu(struct qemu *q, bool incoming)
 {
 	int out[2], monitor[2];
@@ -83,10 +113,7 @@ static int start_qemu(struct qemu *q, bool incoming)
 	if (q->vm.pid < 0)
 		return -errno;
 	if (!q->vm.pid) {
-		/* Duplicates are inherited. */
-		if (dup2(q->ram, RAM_FD) < 0 || dup2(q->state, STATE_FD) < 0 ||
-		    dup2(monitor[1], MONITOR_FD) < 0 || dup2(out[1], STDOUT_FILENO) < 0 ||
-		    enter_debian())
+		if (number_fds(q, monitor[1], out[1]) || enter_debian())
 			_exit(126);
 		exec_qemu(incoming);
 	}
@@ -206,17 +233,50 @@ static int let_run(struct qemu *q, uint64_t lines)
 	return tell(q, "cont", "") ?: lu_vm_listen(&q->vm, 1, lu_vm_said, n);
 }
 
+/* What the next manager has to know: how far the guest had come. */
+struct told {
+	uint64_t line;
+	uint64_t words;
+};
+
 FIXTURE(qemu)
 {
 	int stage;
+	struct luo_agent *agent;
+	struct luo_event event;
+	pid_t luoctl;
 	int session;
+	int told_fd;
+	struct told *told;
 	struct qemu qemu;
 };
 
-FIXTURE_SETUP(qemu)
+static int new_file(const char *name, size_t size)
+{
+	int fd = memfd_create(name, MFD_CLOEXEC);
+
+	return fd < 0 || ftruncate(fd, size) ? -errno : fd;
+}
+
+static void get_files(FIXTURE_DATA(qemu) * self)
 {
 	struct qemu *q = &self->qemu;
-	int dev;
+
+	if (self->stage == 1) {
+		q->ram = new_file("ram", RAM_SIZE);
+		q->state = new_file("state", STATE_SIZE);
+		self->told_fd = new_file("told", sizeof(*self->told));
+	} else {
+		q->ram = luo_retrieve_fd(self->session, TOKEN_RAM);
+		q->state = luo_retrieve_fd(self->session, TOKEN_STATE);
+		self->told_fd = luo_retrieve_fd(self->session, TOKEN_TOLD);
+	}
+}
+
+FIXTURE_SETUP(qemu)
+{
+	enum luo_origin origin;
+	char *answer;
 
 	if (!lu_stage())
 		SKIP(return, LU_NO_GUEST);
@@ -224,82 +284,143 @@ FIXTURE_SETUP(qemu)
 	/* accel=nested in qemu-tests.list takes care of that. */
 	ASSERT_TRUE(lu_vm_possible());
 	ASSERT_EQ(0, lu_vm_load_kvm());
-	dev = lu_open_dev();
-	ASSERT_LE(0, dev);
-	if (self->stage == 1) {
-		self->session = lu_create(dev, SESSION);
-		q->ram = memfd_create("ram", MFD_CLOEXEC);
-		q->state = memfd_create("state", MFD_CLOEXEC);
-		ASSERT_EQ(0, ftruncate(q->ram, RAM_SIZE));
-		ASSERT_EQ(0, ftruncate(q->state, STATE_SIZE));
-	} else {
-		self->session = lu_retrieve(dev, SESSION);
-		ASSERT_LE(0, self->session);
-		q->ram = lu_retrieve_fd(self->session, TOKEN_RAM);
-		q->state = lu_retrieve_fd(self->session, TOKEN_STATE);
-	}
-	close(dev);
+	ASSERT_EQ(0, lu_agent_start());
+	ASSERT_EQ(0, luo_agent_connect(&self->agent, NULL));
+	ASSERT_EQ(0, luo_agent_call(self->agent, HELLO, NULL, 0, &answer));
+	free(answer);
+	self->session = luo_agent_session(self->agent, SESSION, &origin);
 	ASSERT_LE(0, self->session);
-	ASSERT_LE(0, q->ram);
-	ASSERT_LE(0, q->state);
+	ASSERT_EQ(self->stage == 1 ? LUO_NEW : LUO_FROM_BEFORE, origin);
+	get_files(self);
+	ASSERT_LE(0, self->qemu.ram);
+	ASSERT_LE(0, self->qemu.state);
+	self->told = mmap(NULL, sizeof(*self->told), PROT_READ | PROT_WRITE, MAP_SHARED,
+			  self->told_fd, 0);
+	ASSERT_NE(MAP_FAILED, self->told);
 }
 
 FIXTURE_TEARDOWN(qemu)
 {
 }
 
-/*
- * The state does not fit: QEMU says so, and the guest goes on. Then the kernel
- * refuses the reboot when QEMU is gone and all is preserved: another QEMU takes
- * over, and its state goes to the same file.
- */
-static int be_called_off(FIXTURE_DATA(qemu) * self)
+/* An update that was called off has left it preserved. */
+static int preserve(FIXTURE_DATA(qemu) * self, int fd, uint64_t token)
+{
+	int err = luo_preserve(self->session, fd, token);
+
+	return err == -EEXIST ? 0 : err;
+}
+
+static int await_event(FIXTURE_DATA(qemu) * self, enum luo_event_type type)
+{
+	int err = luo_agent_event(self->agent, &self->event, -1);
+
+	return err ?: self->event.type == type ? 0 : -EPROTO;
+}
+
+/* An update begins: the guest goes on while its memory is preserved. */
+static int prepare(FIXTURE_DATA(qemu) * self)
+{
+	int err;
+
+	self->luoctl = lu_agent_update();
+	if (self->luoctl < 0)
+		return self->luoctl;
+	err = await_event(self, LUO_EVENT_PREPARE) ?:
+	      preserve(self, self->qemu.ram, TOKEN_RAM) ?:
+	      preserve(self, self->qemu.state, TOKEN_STATE) ?:
+	      preserve(self, self->told_fd, TOKEN_TOLD) ?:
+	      let_run(&self->qemu, 1);
+	return err ?: luo_agent_ready(self->agent, &self->event) ?:
+	       await_event(self, LUO_EVENT_SUSPEND);
+}
+
+/* The end of an update that does not come. */
+static int await_cancel(FIXTURE_DATA(qemu) * self)
+{
+	int err = await_event(self, LUO_EVENT_CANCEL), status;
+
+	if (err)
+		return err;
+	if (waitpid(self->luoctl, &status, 0) != self->luoctl)
+		return -errno;
+	return status ? 0 : -EPROTO;
+}
+
+static int suspend(FIXTURE_DATA(qemu) * self)
+{
+	struct qemu *q = &self->qemu;
+	int err = save_state(q);
+
+	self->told->line = q->vm.line;
+	self->told->words = q->vm.words;
+	return err;
+}
+
+/* The state does not fit: QEMU says so, the manager refuses, and the guest goes on. */
+static int be_refused(FIXTURE_DATA(qemu) * self)
 {
 	struct qemu *q = &self->qemu;
 	int small = lu_memfd("small", LU_PAGE, 0), err;
 
-	err = small < 0 ? small : lu_preserve(self->session, small, TOKEN_SMALL);
+	err = small < 0 ? small : preserve(self, small, TOKEN_SMALL) ?: prepare(self);
 	if (err)
 		return err;
 	err = write_state(q, small);
 	close(small);
 	if (err != -EFBIG)
 		return err ?: -EMSGSIZE;
-	err = let_run(q, 1) ?: save_state(q);
-	if (err)
-		return err;
-	/* There is no image. */
-	err = lu_jump();
-	return err == -EINVAL ? load_state(q) ?: let_run(q, 2) : -EPROTO;
+	return let_run(q, 1) ?:
+	       luo_agent_refuse(self->agent, &self->event, "the state does not fit") ?:
+	       await_cancel(self);
+}
+
+/*
+ * The kernel refuses the reboot when QEMU is gone and all is preserved: another
+ * QEMU takes over, and its state goes to the same file.
+ */
+static int be_called_off(FIXTURE_DATA(qemu) * self)
+{
+	struct qemu *q = &self->qemu;
+
+	return prepare(self) ?:
+	       lu_unload() ?:
+	       suspend(self) ?:
+	       luo_agent_ready(self->agent, &self->event) ?:
+	       await_cancel(self) ?:
+	       load_state(q) ?:
+	       let_run(q, 2);
 }
 
 /* Three kernels. */
 TEST_F_TIMEOUT(qemu, goes_on, 2 * LU_TIMEOUT)
 {
 	struct qemu *q = &self->qemu;
-	char more[64];
 
-	lu_vm_init(&q->vm, "qemu", lu_param_u64("lu.words"), lu_param_u64("lu.line"));
+	lu_vm_init(&q->vm, "qemu", self->told->words, self->told->line);
 	if (self->stage == 1) {
 		ASSERT_EQ(0, start_qemu(q, false));
 		ASSERT_EQ(0, greet(q));
 	} else {
 		ASSERT_EQ(0, load_state(q));
-		ASSERT_EQ(0, lu_finish(self->session));
+		ASSERT_EQ(0, luo_finish(self->session));
 	}
 	ASSERT_EQ(0, let_run(q, 2));
 	EXPECT_EQ(0, q->vm.wrong);
 	if (self->stage == 3)
 		return;
-	/* The guest goes on while its memory is preserved. */
-	ASSERT_EQ(0, lu_preserve(self->session, q->ram, TOKEN_RAM));
-	ASSERT_EQ(0, lu_preserve(self->session, q->state, TOKEN_STATE));
-	ASSERT_EQ(0, let_run(q, 1));
-	if (self->stage == 1)
+	ASSERT_EQ(0, lu_agent_load_next(NULL));
+	if (self->stage == 1) {
+		ASSERT_EQ(0, be_refused(self));
 		ASSERT_EQ(0, be_called_off(self));
-	ASSERT_EQ(0, save_state(q));
+		ASSERT_EQ(0, lu_agent_load_next(NULL));
+	}
+	ASSERT_EQ(0, prepare(self));
+	ASSERT_EQ(0, suspend(self));
 	EXPECT_EQ(0, q->vm.wrong);
-	snprintf(more, sizeof(more), "lu.line=%ju lu.words=%ju", (uintmax_t)q->vm.line,
-		 (uintmax_t)q->vm.words);
-	LU_KEXEC_WITH(self->stage + 1, more);
+	ASSERT_EQ(KSFT_PASS, _metadata->exit_code);
+	/* The last thing that this kernel does. */
+	ASSERT_EQ(0, luo_agent_ready(self->agent, &self->event));
+	await_cancel(self);
+	ASSERT_STREQ("", "the reboot did not come");
 }

@@ -9,6 +9,7 @@
  */
 #include <sys/stat.h>
 
+#include "lu_agent.h"
 #include "lu_harness.h"
 #include "../../../liveupdate/lib/luo.h"
 
@@ -91,29 +92,6 @@ static int await_writer(const char *path)
 	return 0;
 }
 
-static int load_next(void)
-{
-	char cmdline[2048];
-	int err = lu_cmdline(cmdline, sizeof(cmdline), lu_stage() + 1,
-			     "systemd.unit=multi-user.target");
-
-	return err ?: LUOCTL("load", (char *)lu_next_image(), "--initrd=/host/initrd",
-			     "--cmdline", cmdline);
-}
-
-static pid_t start_update(void)
-{
-	pid_t pid;
-
-	fflush(stdout);
-	pid = fork();
-	if (!pid) {
-		execlp("luoctl", "luoctl", "update", NULL);
-		_exit(127);
-	}
-	return pid;
-}
-
 /* Everybody is ready, and systemd has been asked. */
 static int update(FIXTURE_DATA(systemd) * self)
 {
@@ -122,7 +100,8 @@ static int update(FIXTURE_DATA(systemd) * self)
 	err = SYSTEMCTL("start", "lu-client.service") ?: await_writer(READY);
 	if (err)
 		return err;
-	return start_update() < 0 ? -errno : answer(self) ?: answer(self);
+	err = lu_agent_update();
+	return err < 0 ? err : answer(self) ?: answer(self);
 }
 
 /* A service does not stop: the update can be cancelled, and the host goes on. */
@@ -162,7 +141,7 @@ static void before(struct __test_metadata *_metadata, FIXTURE_DATA(systemd) * se
 	be_isolated(_metadata);
 	self->fd = lu_memfd("m", SIZE, SEED_STAYS);
 	ASSERT_LE(0, self->fd);
-	ASSERT_EQ(0, load_next());
+	ASSERT_EQ(0, lu_agent_load_next("systemd.unit=multi-user.target"));
 	be_called_off(_metadata, self);
 	ASSERT_EQ(KSFT_PASS, _metadata->exit_code);
 	ASSERT_EQ(0, update(self));

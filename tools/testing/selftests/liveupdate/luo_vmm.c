@@ -14,6 +14,7 @@
 #include <sys/socket.h>
 #include <sys/un.h>
 
+#include "lu_agent.h"
 #include "lu_harness.h"
 #include "lu_vm.h"
 #include "luod_util.h"
@@ -48,13 +49,6 @@ FIXTURE(vmm)
 	pid_t luoctl;
 	struct lu_vm vms[VMS_MAX];
 };
-
-static int start_luod(void)
-{
-	char *const argv[] = { "luod", "--background", "--jump=direct", NULL };
-
-	return lu_run(argv);
-}
 
 static void exec_vmm(const char *name, unsigned int mib, rlim_t space)
 {
@@ -118,7 +112,7 @@ FIXTURE_SETUP(vmm)
 	/* accel=nested in qemu-tests.list takes care of that. */
 	ASSERT_TRUE(lu_vm_possible());
 	ASSERT_EQ(0, lu_vm_load_kvm());
-	ASSERT_EQ(0, start_luod());
+	ASSERT_EQ(0, lu_agent_start());
 	ASSERT_EQ(0, luo_agent_connect(&self->agent, NULL));
 	self->session = luo_agent_session(self->agent, "test", &origin);
 	ASSERT_LE(0, self->session);
@@ -142,32 +136,6 @@ FIXTURE_TEARDOWN(vmm)
 			kill(self->vms[i].pid, SIGTERM);
 }
 
-static int load_next(int stage)
-{
-	char cmdline[2048], image[64];
-	char *const argv[] = {
-		"luoctl", "load", image, "--initrd=/host/initrd", "--cmdline", cmdline, NULL,
-	};
-	int err = lu_cmdline(cmdline, sizeof(cmdline), stage, NULL);
-
-	snprintf(image, sizeof(image), "%s", lu_next_image());
-	return err ?: lu_run(argv);
-}
-
-/* It comes back only if there is no update. */
-static int start_update(pid_t *pid)
-{
-	DEMO("luoctl", "update");
-	*pid = fork();
-	if (*pid < 0)
-		return -errno;
-	if (!*pid) {
-		execlp("luoctl", "luoctl", "update", NULL);
-		_exit(127);
-	}
-	return 0;
-}
-
 /* Up to the moment when all but the test are ready for the jump. */
 static int get_ready(FIXTURE_DATA(vmm) * self, struct luo_event *event, size_t nr)
 {
@@ -175,7 +143,11 @@ static int get_ready(FIXTURE_DATA(vmm) * self, struct luo_event *event, size_t n
 	size_t i;
 	int err;
 
-	err = start_update(&self->luoctl) ?: luo_agent_event(self->agent, event, -1);
+	DEMO("luoctl", "update");
+	self->luoctl = lu_agent_update();
+	if (self->luoctl < 0)
+		return self->luoctl;
+	err = luo_agent_event(self->agent, event, -1);
 	if (err || event->type != LUO_EVENT_PREPARE)
 		return err ?: -EPROTO;
 	DEMO("luod", "an update comes: preserve what is large");
@@ -223,7 +195,7 @@ TEST_F_TIMEOUT(vmm, guest_goes_on, LU_TIMEOUT)
 	EXPECT_EQ(0, vm->wrong);
 	if (self->stage == 3)
 		return;
-	ASSERT_EQ(0, load_next(self->stage + 1));
+	ASSERT_EQ(0, lu_agent_load_next(NULL));
 	if (self->stage == 1) {
 		ASSERT_EQ(0, get_ready(self, &event, 1));
 		ASSERT_EQ(0, luo_agent_refuse(self->agent, &event, "a test"));
@@ -255,7 +227,7 @@ TEST_F_TIMEOUT(vmm, two_guests, LU_TIMEOUT)
 	ASSERT_EQ(0, lu_vm_listen(vms, VMS_MAX, lu_vm_said, 2));
 	EXPECT_EQ(0, vms[0].wrong + vms[1].wrong);
 	if (self->stage == 1) {
-		ASSERT_EQ(0, load_next(2));
+		ASSERT_EQ(0, lu_agent_load_next(NULL));
 		ASSERT_EQ(0, get_ready(self, &event, VMS_MAX));
 		ASSERT_EQ(KSFT_PASS, _metadata->exit_code);
 		ASSERT_EQ(0, jump(self, &event));
@@ -274,7 +246,7 @@ TEST_F_TIMEOUT(vmm, large_guest, LU_TIMEOUT)
 	ASSERT_EQ(0, start_vm_with(vm, "large", self->lines[0], LARGE_MIB, RLIM_INFINITY));
 	if (self->stage == 1) {
 		ASSERT_EQ(0, lu_vm_listen(vm, 1, lu_vm_passed, 1));
-		ASSERT_EQ(0, load_next(2));
+		ASSERT_EQ(0, lu_agent_load_next(NULL));
 		ASSERT_EQ(0, get_ready(self, &event, 1));
 		EXPECT_EQ(0, vm->wrong);
 		ASSERT_EQ(KSFT_PASS, _metadata->exit_code);
@@ -309,7 +281,7 @@ TEST_F_TIMEOUT(vmm, killed, LU_TIMEOUT)
 		ASSERT_EQ(0, start_vm(blue, "blue", 0));
 		ASSERT_EQ(0, lu_vm_listen(self->vms, VMS_MAX, lu_vm_said, 1));
 		kill_and_begin_anew(_metadata, blue, "blue");
-		ASSERT_EQ(0, load_next(2));
+		ASSERT_EQ(0, lu_agent_load_next(NULL));
 		ASSERT_EQ(0, get_ready(self, &event, VMS_MAX));
 		EXPECT_EQ(0, red->wrong + blue->wrong);
 		ASSERT_EQ(SIGKILL, end_of(red, SIGKILL));
@@ -343,7 +315,7 @@ TEST_F_TIMEOUT(vmm, comes_back_later, LU_TIMEOUT)
 	EXPECT_EQ(0, red->wrong + blue->wrong);
 	if (self->stage == 3)
 		return;
-	ASSERT_EQ(0, load_next(self->stage + 1));
+	ASSERT_EQ(0, lu_agent_load_next(NULL));
 	ASSERT_EQ(0, get_ready(self, &event, nr));
 	ASSERT_EQ(KSFT_PASS, _metadata->exit_code);
 	ASSERT_EQ(0, jump(self, &event));
