@@ -71,7 +71,7 @@ needed()
 		END
 	fi
 	if [[ $* == *systemd* ]]; then
-		echo '/lib/systemd/systemd systemd'
+		printf '%s\n' '/lib/systemd/systemd systemd' '/usr/bin/dbus-daemon dbus'
 	fi
 	if [[ $* == *bench* ]]; then
 		printf '%s\n' '/usr/bin/gnuplot gnuplot-nox' '/usr/bin/file file'

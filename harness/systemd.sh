@@ -4,7 +4,7 @@
 # Assemble a root file system with the distribution's systemd as init, and with
 # luod as "make install" installs it: $OUT/share/systemd.tar, for guests that are
 # told lu.root=systemd. Of systemd it has what takes part in booting, in stopping,
-# and in kexec; what is not there need not be masked.
+# and in kexec, and logind with its bus; what is not there need not be masked.
 
 # shellcheck source=lib.sh
 . "$(dirname "$0")/lib.sh"
@@ -44,7 +44,16 @@ add_systemd()
 	for name in "${BINARIES[@]}" "${GENERATORS[@]/#/system-generators/}"; do
 		[[ ! -e $SYSTEMD/$name ]] || add_program "$SYSTEMD/$name" "$SYSTEMD/$name"
 	done
-	add_program /usr/bin/systemctl /usr/bin/systemctl
+	# Started by a test only, by way of lu-inhibit.service.
+	for name in systemctl systemd-inhibit dbus-daemon; do
+		add_program "/usr/bin/$name" "/usr/bin/$name"
+	done
+	add_program "$SYSTEMD/systemd-logind" "$SYSTEMD/systemd-logind"
+	cp "$UNITS"/dbus.{socket,service} "$UNITS/systemd-logind.service" "$ROOT$UNITS/"
+	mkdir -p "$ROOT/usr/share/dbus-1/system.d"
+	cp /usr/share/dbus-1/system.conf "$ROOT/usr/share/dbus-1/"
+	cp /usr/share/dbus-1/system.d/org.freedesktop.{systemd,login}1.conf \
+		"$ROOT/usr/share/dbus-1/system.d/"
 	for name in "${TARGETS[@]}"; do
 		cp "$UNITS/$name.target" "$ROOT$UNITS/"
 	done
@@ -55,8 +64,9 @@ add_systemd()
 # With an ID, it is not the first boot of this system, which would enable units.
 configure()
 {
-	echo 'root:x:0:0:root:/root:/bin/sh' >"$ROOT/etc/passwd"
-	echo 'root:x:0:' >"$ROOT/etc/group"
+	printf '%s\n' 'root:x:0:0:root:/root:/bin/sh' 'messagebus:x:100:100::/:/bin/false' \
+		>"$ROOT/etc/passwd"
+	printf '%s\n' 'root:x:0:' 'messagebus:x:100:' >"$ROOT/etc/group"
 	echo '6c756f6473797374656d640000000001' >"$ROOT/etc/machine-id"
 	echo 'PRETTY_NAME="a guest with systemd"' >"$ROOT/etc/os-release"
 	mkdir -p "$ROOT/etc/systemd"
@@ -73,7 +83,7 @@ add_luod()
 	# Their libraries.
 	add_program "$OUT/agent/luod/luod" /usr/sbin/luod
 	add_program "$OUT/agent/luoctl/luoctl" /usr/sbin/luoctl
-	rm -rf "${ROOT:?}"/usr/{share,include,lib/libluo*,lib/pkgconfig}
+	rm -rf "${ROOT:?}"/usr/{share/{man,bash-completion},include,lib/libluo*,lib/pkgconfig}
 }
 
 add_tests()

@@ -7,6 +7,7 @@
  * There are two clients: this test, which no shutdown stops, and "client" below in
  * a service like any other, which is stopped when it has been suspended.
  */
+#include <stdlib.h>
 #include <sys/stat.h>
 
 #include "lu_agent.h"
@@ -21,6 +22,10 @@
 /* Where others say how far they are; opening it to read waits for them. */
 #define READY		"/run/lu-client"
 #define SLOW		"/run/lu-slow"
+#define INHIBIT		"/run/lu-inhibit"
+
+/* Longer than a lock delays a shutdown, InhibitDelayMaxSec= of logind.conf(5). */
+#define DELAY_S		8
 
 #define SYSTEMCTL(...)	lu_run((char *[]){ "systemctl", __VA_ARGS__, NULL })
 #define LUOCTL(...)	lu_run((char *[]){ "luoctl", __VA_ARGS__, NULL })
@@ -104,6 +109,55 @@ static int update(FIXTURE_DATA(systemd) * self)
 	return err < 0 ? err : answer(self) ?: answer(self);
 }
 
+/* All are suspended, and systemd is asked. */
+static int await_jump(FIXTURE_DATA(systemd) * self)
+{
+	bool jumps = false;
+	char *line;
+	int err;
+
+	while (!jumps) {
+		err = luo_agent_line(self->agent, &line, -1);
+		if (err)
+			return err;
+		jumps = strstr(line, "\"phase\":\"jump\"");
+		free(line);
+	}
+	return 0;
+}
+
+/*
+ * A program has a lock by which logind delays shutdowns. It does not delay this one,
+ * and when the update is cancelled at once, no shutdown comes when the lock would be
+ * over.
+ */
+static void be_inhibited(struct __test_metadata *_metadata, FIXTURE_DATA(systemd) * self)
+{
+	const struct timespec asked = { .tv_sec = 1 }, delay = { .tv_sec = DELAY_S };
+	char *reply;
+	int status;
+
+	ASSERT_EQ(0, SYSTEMCTL("start", "lu-inhibit.service"));
+	ASSERT_EQ(0, await_writer(INHIBIT));
+	ASSERT_EQ(0, SYSTEMCTL("start", "lu-slow.service"));
+	ASSERT_EQ(0, luo_agent_call(self->agent, "{\"op\":\"watch\"}", NULL, 0, &reply));
+	free(reply);
+	ASSERT_EQ(0, update(self));
+	ASSERT_EQ(0, await_jump(self));
+	/* systemctl has its answer then; logind would wait for five. */
+	ASSERT_EQ(0, nanosleep(&asked, NULL));
+	EXPECT_EQ(0, LUOCTL("cancel"));
+	EXPECT_EQ(1, answer(self));
+	ASSERT_LT(0, wait(&status));
+	EXPECT_EQ(6, WEXITSTATUS(status));
+	/* Nothing can be waited for that is not to happen. */
+	ASSERT_EQ(0, nanosleep(&delay, NULL));
+	EXPECT_EQ(0, SYSTEMCTL("start", "multi-user.target"));
+	EXPECT_EQ(0, SYSTEMCTL("kill", "--signal=KILL", "lu-slow.service"));
+	EXPECT_EQ(0, SYSTEMCTL("stop", "lu-client.service"));
+	EXPECT_EQ(0, lu_check(self->fd, 0, SIZE, SEED_STAYS));
+}
+
 /* A service does not stop: the update can be cancelled, and the host goes on. */
 static void be_called_off(struct __test_metadata *_metadata, FIXTURE_DATA(systemd) * self)
 {
@@ -142,6 +196,7 @@ static void before(struct __test_metadata *_metadata, FIXTURE_DATA(systemd) * se
 	self->fd = lu_memfd("m", SIZE, SEED_STAYS);
 	ASSERT_LE(0, self->fd);
 	ASSERT_EQ(0, lu_agent_load_next("systemd.unit=multi-user.target"));
+	be_inhibited(_metadata, self);
 	be_called_off(_metadata, self);
 	ASSERT_EQ(KSFT_PASS, _metadata->exit_code);
 	ASSERT_EQ(0, update(self));
