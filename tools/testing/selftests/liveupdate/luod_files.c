@@ -3,7 +3,6 @@
  * The agent and the descriptors that come to it: files of somebody who does not
  * answer, and images that have to wait.
  */
-#include <endian.h>
 #include <pthread.h>
 #include <signal.h>
 #include <sys/mount.h>
@@ -12,6 +11,7 @@
 #include <sys/stat.h>
 
 #include "lu_harness.h"
+#include "luod_slow.h"
 #include "luod_util.h"
 
 #define ALICE	1000
@@ -23,240 +23,9 @@
 /* Connections of a user, and so descriptors of a user that cannot be closed. */
 #define MOST	6
 
-#define DIR	"/tmp/slow"
-
-/* Of 9P2000.L: requests; each has its answer one above. */
-enum {
-	GETATTR = 24,
-	LOPEN = 12,
-	ERROR = 6,
-	VERSION = 100,
-	ATTACH_ROOT = 104,
-	FLUSH = 108,
-	WALK = 110,
-	READ = 116,
-	WRITE = 118,
-	CLUNK = 120,
-};
-
-#define DIRECTORY	0x80
-#define VERSION_NAME	"9P2000.L"
-#define MSIZE		8192
-#define HEAD		7
-#define FIDS		64
-
-/*
- * A filesystem with one file, by a server that can leave the end of a file without
- * an answer: whoever closes the last descriptor of it waits. The same for whoever
- * reads it, and for what is written to it, where the mount has that wait for a sync.
- */
-static struct {
-	int socket;
-	pthread_t thread;
-	pthread_mutex_t lock;
-	pthread_cond_t held;
-	bool hold;
-	unsigned int nr_held;
-	bool is_file[FIDS];
-	bool is_open[FIDS];
-} server = {
-	.lock = PTHREAD_MUTEX_INITIALIZER,
-	.held = PTHREAD_COND_INITIALIZER,
-};
-
-/* A message: size, type, tag, and what belongs to the type. */
-struct message {
-	size_t len;
-	unsigned char buf[MSIZE];
-};
-
-static void put(struct message *m, uint64_t value, size_t bytes)
-{
-	uint64_t le = htole64(value);
-
-	memcpy(m->buf + m->len, &le, bytes);
-	m->len += bytes;
-}
-
-static uint64_t get(const struct message *m, size_t at, size_t bytes)
-{
-	uint64_t le = 0;
-
-	memcpy(&le, m->buf + at, bytes);
-	return le64toh(le);
-}
-
-static void put_qid(struct message *m, bool file)
-{
-	put(m, file ? 0 : DIRECTORY, 1);
-	put(m, 0, 4);
-	put(m, file ? 2 : 1, 8);
-}
-
-static void put_attr(struct message *m, bool file)
-{
-	int i;
-
-	put(m, 0x7ff, 8);
-	put_qid(m, file);
-	put(m, file ? S_IFREG | 0666 : S_IFDIR | 0755, 4);
-	put(m, 0, 8);			/* owner, group */
-	put(m, 1, 8);
-	put(m, 0, 8);
-	put(m, file ? 4096 : 0, 8);
-	put(m, 4096, 8);
-	put(m, 8, 8);
-	for (i = 0; i < 10; i++)	/* times, generation, version */
-		put(m, 0, 8);
-}
-
-static void walk(struct message *m, const struct message *in)
-{
-	unsigned int from = get(in, HEAD, 4) % FIDS, to = get(in, HEAD + 4, 4) % FIDS;
-	unsigned int names = get(in, HEAD + 8, 2);
-
-	server.is_file[to] = names || server.is_file[from];
-	server.is_open[to] = false;
-	put(m, names, 2);
-	if (names)
-		put_qid(m, true);
-}
-
-static void answer(const struct message *in)
-{
-	unsigned int type = in->buf[4], fid = get(in, HEAD, 4) % FIDS;
-	struct message m = { .len = 4 };
-	uint32_t size;
-
-	put(&m, type + 1, 1);
-	put(&m, get(in, 5, 2), 2);
-	switch (type) {
-	case VERSION:
-		put(&m, MSIZE, 4);
-		put(&m, strlen(VERSION_NAME), 2);
-		memcpy(m.buf + m.len, VERSION_NAME, strlen(VERSION_NAME));
-		m.len += strlen(VERSION_NAME);
-		break;
-	case ATTACH_ROOT:
-		server.is_file[fid] = false;
-		put_qid(&m, false);
-		break;
-	case WALK:
-		walk(&m, in);
-		break;
-	case GETATTR:
-		put_attr(&m, server.is_file[fid]);
-		break;
-	case LOPEN:
-		server.is_open[fid] = true;
-		put_qid(&m, server.is_file[fid]);
-		put(&m, 0, 4);
-		break;
-	case CLUNK:
-	case FLUSH:
-		break;
-	default:
-		m.buf[4] = ERROR + 1;
-		put(&m, EOPNOTSUPP, 4);
-	}
-	size = htole32(m.len);
-	memcpy(m.buf, &size, sizeof(size));
-	send(server.socket, m.buf, m.len, MSG_NOSIGNAL);
-}
-
-static bool is_held(const struct message *in)
-{
-	bool hold;
-
-	pthread_mutex_lock(&server.lock);
-	hold = server.hold && (in->buf[4] == READ || in->buf[4] == WRITE ||
-			       (in->buf[4] == CLUNK && server.is_open[get(in, HEAD, 4) % FIDS]));
-	if (hold) {
-		server.nr_held++;
-		pthread_cond_broadcast(&server.held);
-	}
-	pthread_mutex_unlock(&server.lock);
-	return hold;
-}
-
-static bool receive(struct message *in)
-{
-	if (recv(server.socket, in->buf, 4, MSG_WAITALL) != 4)
-		return false;
-	in->len = get(in, 0, 4);
-	return in->len >= HEAD && in->len <= MSIZE &&
-	       recv(server.socket, in->buf + 4, in->len - 4, MSG_WAITALL) == in->len - 4;
-}
-
-static void *server_main(void *arg)
-{
-	struct message in;
-
-	while (receive(&in))
-		if (!is_held(&in))
-			answer(&in);
-	return NULL;
-}
-
-static int server_start(const char *more)
-{
-	char options[160];
-	int err, pair[2];
-
-	err = lu_load_module("net/9p/9pnet_fd", "");
-	if (err && err != -EEXIST)
-		return err;
-	mkdir(DIR, 0755);
-	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair))
-		return -errno;
-	server.socket = pair[0];
-	server.hold = false;
-	server.nr_held = 0;
-	err = -pthread_create(&server.thread, NULL, server_main, NULL);
-	snprintf(options, sizeof(options),
-		 "trans=fd,rfdno=%d,wfdno=%d,version=9p2000.L,access=any%s", pair[1], pair[1],
-		 more);
-	if (!err && mount("slow", DIR, "9p", 0, options))
-		err = -errno;
-	close(pair[1]);
-	return err;
-}
-
-/* Without a server, nobody waits for it any more. */
-static void server_stop(void)
-{
-	shutdown(server.socket, SHUT_RDWR);
-	pthread_join(server.thread, NULL);
-	umount2(DIR, MNT_DETACH);
-	close(server.socket);
-}
-
-static void server_hold(bool hold)
-{
-	pthread_mutex_lock(&server.lock);
-	server.hold = hold;
-	pthread_mutex_unlock(&server.lock);
-}
-
-/* Wait until so many ends are held: somebody waits in each. */
-static bool server_holds(unsigned int nr)
-{
-	struct timespec end;
-	int err = 0;
-
-	clock_gettime(CLOCK_REALTIME, &end);
-	end.tv_sec += LUOD_PATIENCE_MS / 1000;
-	pthread_mutex_lock(&server.lock);
-	while (server.nr_held < nr && !err)
-		err = pthread_cond_timedwait(&server.held, &server.lock, &end);
-	nr = server.nr_held >= nr;
-	pthread_mutex_unlock(&server.lock);
-	return nr;
-}
-
 static int open_file(void)
 {
-	return open(DIR "/file", O_RDWR | O_CLOEXEC);
+	return open(LUOD_SLOW "/file", O_RDWR | O_CLOEXEC);
 }
 
 /* Send a file whose last descriptor is the receiver's; it is stopped meanwhile. */
@@ -285,7 +54,7 @@ FIXTURE_SETUP(luod)
 	if (!lu_stage())
 		SKIP(return, "alone with the agent in a guest only");
 	unlink(LUOD_LOG);
-	ASSERT_EQ(0, server_start(""));
+	ASSERT_EQ(0, luod_slow_start(""));
 	self->pid = luod_start(args);
 	ASSERT_LT(0, self->pid);
 	ASSERT_EQ(0, luod_connect(&self->root, 0));
@@ -298,7 +67,7 @@ FIXTURE_SETUP(luod)
 /* With the server gone, nothing waits any more, and nothing is left. */
 FIXTURE_TEARDOWN(luod)
 {
-	server_stop();
+	luod_slow_stop();
 	luod_leave(&self->root);
 	luod_leave(&self->a);
 	luod_leave(&self->b);
@@ -312,18 +81,18 @@ FIXTURE_TEARDOWN(luod)
 /* Whoever closes it waits, and that is not luod. */
 FILES_TEST(file_that_cannot_be_closed)
 {
-	server_hold(true);
+	luod_slow_hold(true);
 	ASSERT_EQ(0, give_file(self->pid, &self->a, ATTACH));
 	ASSERT_EQ(0, luod_receive(&self->a));
 	EXPECT_TRUE(luod_has(&self->a, "this is not a session"));
-	ASSERT_TRUE(server_holds(1));
+	ASSERT_TRUE(luod_slow_holds(1));
 	EXPECT_EQ(0, luod_ask(&self->b, HELLO));
 	/* With a request that takes none, and with half of one. */
 	ASSERT_EQ(0, give_file(self->pid, &self->a, HELLO));
 	ASSERT_EQ(0, luod_receive(&self->a));
 	EXPECT_TRUE(luod_has(&self->a, "\"ok\":true"));
 	ASSERT_EQ(0, give_file(self->pid, &self->a, "{\"op\":"));
-	ASSERT_TRUE(server_holds(3));
+	ASSERT_TRUE(luod_slow_holds(3));
 	EXPECT_EQ(0, luod_ask(&self->a, "\"hello\"}\n"));
 	EXPECT_EQ(0, luod_ask(&self->root, HELLO));
 	EXPECT_EQ(3, luod_children(self->pid));
@@ -334,12 +103,12 @@ FILES_TEST(many_that_cannot_be_closed)
 {
 	int i;
 
-	server_hold(true);
+	luod_slow_hold(true);
 	for (i = 0; i < MOST; i++) {
 		ASSERT_EQ(0, give_file(self->pid, &self->a, ATTACH));
 		ASSERT_EQ(0, luod_receive(&self->a));
 	}
-	ASSERT_TRUE(server_holds(MOST));
+	ASSERT_TRUE(luod_slow_holds(MOST));
 	ASSERT_EQ(0, give_file(self->pid, &self->a, ATTACH));
 	ASSERT_EQ(0, luod_receive(&self->a));
 	EXPECT_TRUE(luod_has(&self->a, "EDQUOT"));
@@ -367,10 +136,10 @@ FILES_TEST(many_of_all_users)
 	ASSERT_EQ(0, luod_connect(&self->a, ALICE));
 	ASSERT_EQ(0, luod_connect(&self->b, BOB));
 	ASSERT_EQ(0, luod_connect(&c, BOB + 1));
-	server_hold(true);
+	luod_slow_hold(true);
 	ASSERT_EQ(0, give_file(self->pid, &self->a, ATTACH));
 	ASSERT_EQ(0, give_file(self->pid, &self->b, ATTACH));
-	ASSERT_TRUE(server_holds(2));
+	ASSERT_TRUE(luod_slow_holds(2));
 	ASSERT_EQ(0, give_file(self->pid, &c, ATTACH));
 	ASSERT_EQ(0, luod_receive(&c));
 	EXPECT_TRUE(luod_has(&c, "EDQUOT"));
@@ -386,9 +155,9 @@ FILES_TEST(luod_killed_meanwhile)
 	int session = luod_session(&self->b, "vm");
 
 	ASSERT_LE(0, session);
-	server_hold(true);
+	luod_slow_hold(true);
 	ASSERT_EQ(0, give_file(self->pid, &self->a, ATTACH));
-	ASSERT_TRUE(server_holds(1));
+	ASSERT_TRUE(luod_slow_holds(1));
 	EXPECT_EQ(128 + SIGKILL, luod_stop(self->pid, SIGKILL));
 	EXPECT_TRUE(luod_ended(&self->a));
 	luod_leave(&self->root);
@@ -410,13 +179,13 @@ FILES_TEST(luod_told_to_end_meanwhile)
 	static char much[15000];
 
 	memset(much, ' ', sizeof(much) - 1);
-	server_hold(true);
+	luod_slow_hold(true);
 	ASSERT_EQ(0, kill(self->pid, SIGSTOP));
 	ASSERT_EQ(0, kill(self->pid, SIGTERM));
 	ASSERT_EQ(0, luod_send(&self->a, much, NULL, 0));
 	ASSERT_EQ(0, give_file(self->pid, &self->a, " "));
 	EXPECT_EQ(0, luod_wait(self->pid));
-	ASSERT_TRUE(server_holds(1));
+	ASSERT_TRUE(luod_slow_holds(1));
 	EXPECT_TRUE(luod_ended(&self->a));
 	luod_leave(&self->root);
 	luod_leave(&self->a);
@@ -437,9 +206,9 @@ FILES_TEST(file_that_nobody_read)
 	}
 	ASSERT_EQ(0, kill(self->pid, SIGSTOP));
 	ASSERT_EQ(0, luod_connect(&c[i], ALICE));
-	server_hold(true);
+	luod_slow_hold(true);
 	ASSERT_EQ(0, give_file(self->pid, &c[i], " "));
-	ASSERT_TRUE(server_holds(1));
+	ASSERT_TRUE(luod_slow_holds(1));
 	EXPECT_EQ(0, luod_ask(&self->b, HELLO));
 	EXPECT_TRUE(luod_ended(&c[i]));
 	for (i = 0; i < MOST; i++)
@@ -635,7 +404,7 @@ FILES_TEST(trial_of_a_dead_luod)
 /* It loads what the server does not give it, and keeps others from it meanwhile. */
 static void *slow_loader(void *arg)
 {
-	lu_load_image(DIR "/file", "");
+	lu_load_image(LUOD_SLOW "/file", "");
 	return NULL;
 }
 
@@ -649,16 +418,16 @@ FILES_TEST(trial_while_another_loads)
 	luod_leave(&self->a);
 	luod_leave(&self->b);
 	ASSERT_EQ(0, close(open("/run/luod.trial", O_CREAT | O_WRONLY | O_CLOEXEC, 0600)));
-	server_hold(true);
+	luod_slow_hold(true);
 	ASSERT_EQ(0, pthread_create(&loader, NULL, slow_loader, NULL));
-	ASSERT_TRUE(server_holds(1));
+	ASSERT_TRUE(luod_slow_holds(1));
 	self->pid = luod_start(NULL);
 	ASSERT_LT(0, self->pid);
 	EXPECT_TRUE(luod_said("no update until one is loaded by luod"));
 	EXPECT_NE(0, access("/run/luod.trial", F_OK));
-	server_stop();
+	luod_slow_stop();
 	pthread_join(loader, NULL);
-	ASSERT_EQ(0, server_start(""));
+	ASSERT_EQ(0, luod_slow_start(""));
 
 	ASSERT_EQ(0, lu_load_image("/host/bzImage-b", "kho=on liveupdate=on"));
 	ASSERT_EQ(0, luod_connect(&self->a, ALICE));
@@ -681,7 +450,7 @@ static void suspend(struct __test_metadata *_metadata, FIXTURE_DATA(luod) * self
 	ASSERT_EQ(0, luod_load_next(&self->root));
 	ASSERT_EQ(0, luod_ask(&self->root, LUOD_UPDATE));
 	ASSERT_EQ(0, luod_event(&self->a, "prepare"));
-	ASSERT_TRUE(server_holds(1));
+	ASSERT_TRUE(luod_slow_holds(1));
 	ASSERT_EQ(0, luod_answer(&self->a, "ready", "prepare"));
 	ASSERT_EQ(0, luod_event(&self->a, "suspend"));
 	ASSERT_EQ(0, lu_unload());
@@ -694,8 +463,8 @@ FILES_TEST(file_system_that_does_not_answer)
 	static char page[LU_PAGE];
 	int fd, session;
 
-	server_stop();
-	ASSERT_EQ(0, server_start(",cache=loose,ignoreqv"));
+	luod_slow_stop();
+	ASSERT_EQ(0, luod_slow_start(",cache=loose,ignoreqv"));
 	fd = open_file();
 	ASSERT_LE(0, fd);
 	ASSERT_EQ(LU_PAGE, pwrite(fd, page, LU_PAGE, 0));
@@ -703,7 +472,7 @@ FILES_TEST(file_system_that_does_not_answer)
 	session = luod_session(&self->a, "vm");
 	ASSERT_LE(0, session);
 
-	server_hold(true);
+	luod_slow_hold(true);
 	suspend(_metadata, self);
 	ASSERT_EQ(KSFT_PASS, _metadata->exit_code);
 	ASSERT_EQ(0, luod_event(&self->root, "failed"));

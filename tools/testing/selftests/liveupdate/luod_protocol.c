@@ -1,15 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * The agent and those who do not mean it well, or make mistakes: its protocol,
- * names, limits, and what it does when it is started, without a reboot.
+ * names and limits, without a reboot.
  */
 #include <signal.h>
 #include <sys/file.h>
-#include <sys/mount.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
-#include <sys/un.h>
 
 #include "lu_harness.h"
 #include "luod_util.h"
@@ -678,109 +676,4 @@ TEST_F(luod, stands_in_nobodys_way)
 {
 	EXPECT_EQ(0, lu_load_image("/host/bzImage-b", "kho=off"));
 	EXPECT_EQ(0, lu_unload());
-}
-
-TEST(full_disk)
-{
-	static char * const full[] = { LUOD, "--socket=/tmp/full/luod.sock", NULL };
-	static char * const gone[] = { LUOD, "--socket=/tmp/nowhere/luod.sock", NULL };
-
-	if (!lu_stage())
-		SKIP(return, "mounts: in a guest only");
-	mkdir("/tmp/full", 0755);
-	ASSERT_EQ(0, mount("full", "/tmp/full", "tmpfs", 0, "nr_inodes=1"));
-	EXPECT_EQ(1, luod_run(full));
-	EXPECT_TRUE(luod_said("/tmp/full/luod.sock: No space left on device"));
-	EXPECT_EQ(1, luod_run(gone));
-	EXPECT_TRUE(luod_said("/tmp/nowhere/luod.sock: No such file or directory"));
-	EXPECT_EQ(0, umount("/tmp/full"));
-}
-
-/* A mistake in an option is no reason to remove somebody's file. */
-TEST(socket_that_is_a_file)
-{
-	static char * const file[] = { LUOD, "--socket=/tmp/file", NULL };
-
-	if (!lu_stage())
-		SKIP(return, "the agent is in a guest only");
-	close(open("/tmp/file", O_CREAT | O_WRONLY | O_CLOEXEC, 0600));
-	EXPECT_EQ(1, luod_run(file));
-	EXPECT_TRUE(luod_said("/tmp/file: Socket operation on non-socket"));
-	EXPECT_EQ(0, unlink("/tmp/file"));
-}
-
-TEST(options)
-{
-	static char * const word[] = { LUOD, "now", NULL };
-	static char * const nonsense[] = { LUOD, "--stall-ms=-1", NULL };
-	static char * const jump[] = { LUOD, "--jump=high", NULL };
-	static char * const help[] = { LUOD, "--help", NULL };
-
-	if (!lu_stage())
-		SKIP(return, "the agent is in a guest only");
-	EXPECT_EQ(2, luod_run(word));
-	EXPECT_EQ(2, luod_run(nonsense));
-	EXPECT_EQ(2, luod_run(jump));
-	EXPECT_EQ(0, luod_run(help));
-}
-
-/* A socket that somebody else made, as systemd does. */
-TEST(socket_activation)
-{
-	struct sockaddr_un addr = { .sun_family = AF_UNIX, .sun_path = LUOD_SOCKET };
-	int fd = socket(AF_UNIX, SOCK_STREAM, 0);
-	struct luod_client c;
-	char text[16];
-	pid_t pid;
-
-	if (!lu_stage())
-		SKIP(return, "the agent is in a guest only");
-	unlink(LUOD_SOCKET);
-	ASSERT_EQ(0, bind(fd, (struct sockaddr *)&addr, sizeof(addr)));
-	ASSERT_EQ(0, listen(fd, 5));
-	/* The client is there before the agent. */
-	ASSERT_EQ(0, luod_connect(&c, 0));
-	pid = fork();
-	ASSERT_LE(0, pid);
-	if (!pid) {
-		dup2(fd, 3);
-		snprintf(text, sizeof(text), "%d", getpid());
-		setenv("LISTEN_PID", text, 1);
-		setenv("LISTEN_FDS", "1", 1);
-		execl(LUOD, LUOD, NULL);
-		_exit(127);
-	}
-	EXPECT_EQ(0, luod_ask(&c, "{\"op\":\"hello\"}\n"));
-	EXPECT_EQ(0, luod_stop(pid, SIGTERM));
-	/* The socket is not luod's to remove. */
-	EXPECT_EQ(0, access(LUOD_SOCKET, F_OK));
-}
-
-/* Without systemd: it comes back when it is ready, and its name is '@'. */
-TEST(initramfs)
-{
-	static char * const argv[] = { LUOD, "--initramfs", "--socket=" LUOD_SOCKET, NULL };
-	struct luod_client c;
-	struct ucred peer;
-	socklen_t len = sizeof(peer);
-	char path[64], where[64], first = 0;
-	int fd;
-
-	if (!lu_stage())
-		SKIP(return, "the agent is in a guest only");
-	ASSERT_EQ(0, luod_run(argv));
-	ASSERT_EQ(0, luod_connect(&c, 0));
-	ASSERT_EQ(0, getsockopt(c.fd, SOL_SOCKET, SO_PEERCRED, &peer, &len));
-	snprintf(path, sizeof(path), "/proc/%d/cmdline", peer.pid);
-	fd = open(path, O_RDONLY | O_CLOEXEC);
-	EXPECT_EQ(1, read(fd, &first, 1));
-	EXPECT_EQ('@', first);
-	/* It keeps no file system busy: that of the initramfs goes. */
-	snprintf(path, sizeof(path), "/proc/%d/cwd", peer.pid);
-	EXPECT_EQ(1, readlink(path, where, sizeof(where)));
-	snprintf(path, sizeof(path), "/proc/%d/fd/2", peer.pid);
-	ASSERT_EQ(9, readlink(path, where, sizeof(where)));
-	EXPECT_EQ(0, memcmp("/dev/null", where, 9));
-	EXPECT_EQ(0, kill(peer.pid, SIGTERM));
-	EXPECT_TRUE(luod_ended(&c));
 }
