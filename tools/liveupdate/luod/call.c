@@ -100,6 +100,17 @@ void call_answer(struct call *call, int err)
 	finish(call, err);
 }
 
+/**
+ * call_leave_device - the rest of a request needs no device
+ * @call: the request; others have the device from here on
+ */
+void call_leave_device(struct call *call)
+{
+	if (call->device >= 0)
+		close(call->device);
+	call->device = -1;
+}
+
 static void run_with_device(struct turn *turn, int device)
 {
 	struct call *call = (struct call *)((char *)turn - offsetof(struct call, turn));
@@ -118,8 +129,7 @@ static void run_with_device(struct turn *turn, int device)
 	else
 		err = table[call->req.op].run(call);
 	/* Before the answer: who reads it may want the device next. */
-	if (device >= 0)
-		close(device);
+	call_leave_device(call);
 	finish(call, err);
 }
 

@@ -46,6 +46,7 @@ struct call {
 void call_start(struct conn *conn, struct request *req);
 void call_answer(struct call *call, int err);
 void call_give_up(struct conn *conn);
+void call_leave_device(struct call *call);
 
 /* Say why and return the errno. */
 int call_fail(struct call *call, int err, const char *fmt, ...)

@@ -108,6 +108,8 @@ int call_load(struct call *call)
 	if (err)
 		return err;
 	made = journal_make(call->device);
+	/* Reading an image takes its time. */
+	call_leave_device(call);
 	err = image_load(call->fds[0], call->fds[1], call->req.cmdline);
 	drop_new_journal(made);
 	if (err)
@@ -126,6 +128,7 @@ int call_check(struct call *call)
 		return err;
 	/* With nothing to lose, the kernel would take any image. */
 	made = journal_make(call->device);
+	call_leave_device(call);
 	err = image_check(call->fds[0], call->fds[1], call->req.cmdline);
 	/* Nor does one whose image is gone. */
 	drop_new_journal(made || err == -ESTALE);

@@ -200,10 +200,10 @@ void image_start(void)
  */
 static int load_copies(int kernel, int initrd, const char *cmdline, int copies[2])
 {
-	int err = copy_files(kernel, initrd, copies);
+	int err;
 
-	if (err)
-		return err;
+	if (copy_files(kernel, initrd, copies))
+		return -EACCES;
 	err = file_load(copies[0], copies[1], cmdline);
 	if (err)
 		close_files(copies[0], copies[1]);
@@ -216,8 +216,8 @@ static int load_copies(int kernel, int initrd, const char *cmdline, int copies[2
  * @initrd: its initramfs, likewise; negative for none
  * @cmdline: its command line
  *
- * Without memory for copies, or if the kernel takes none of those, the files
- * themselves are loaded, and stay open.
+ * Without memory for copies, or if the kernel has rules (-%EACCES) by which it
+ * takes none of those, the files themselves are loaded, and stay open.
  *
  * Return: 0 or why not; what was loaded before is still loaded then.
  */
@@ -228,15 +228,18 @@ int image_load(int kernel, int initrd, const char *cmdline)
 
 	if (!line)
 		return -ENOMEM;
-	if (!load_copies(kernel, initrd, cmdline, copies)) {
+	err = load_copies(kernel, initrd, cmdline, copies);
+	if (!err) {
 		close_files(kernel, initrd);
 		keep(copies[0], copies[1], line);
-	} else {
+	} else if (err == -EACCES) {
 		err = file_load(kernel, initrd, cmdline);
-		if (err) {
-			free(line);
-			return err;
-		}
+	}
+	if (err) {
+		free(line);
+		return err;
+	}
+	if (image.cmdline != line) {
 		log_warning("the files of the image stay open: there is no copy of them");
 		keep(kernel, initrd, line);
 	}

@@ -311,6 +311,26 @@ static int copy_file(const char *from, const char *to)
 	return lu_run(argv);
 }
 
+/* A slow file system, and others who want the device: they have it meanwhile. */
+FILES_TEST(image_that_is_slow)
+{
+	int fd = open_file(), dev;
+
+	ASSERT_LE(0, fd);
+	luod_slow_hold(true);
+	ASSERT_EQ(0, luod_send(&self->root, LINE("load", "on"), &fd, 1));
+	ASSERT_TRUE(luod_slow_holds(1));
+	dev = lu_open_dev();
+	EXPECT_LE(0, dev);
+	close(dev);
+	close(fd);
+	/* Nobody waits for it any more: it is no image. */
+	luod_slow_stop();
+	ASSERT_EQ(0, luod_receive(&self->root));
+	EXPECT_TRUE(luod_has(&self->root, "\"ok\":false"));
+	ASSERT_EQ(0, luod_slow_start(""));
+}
+
 #define BOOT	"/tmp/boot"
 
 /* What was loaded is luod's: its file can change, and its file system go. */
