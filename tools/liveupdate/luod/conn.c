@@ -570,8 +570,8 @@ int conn_add(int fd, bool admin, const struct conn_hooks *table)
 	setsockopt(fd, SOL_SOCKET, SO_OOBINLINE, &(int) { 1 }, sizeof(int));
 	err = get_peer(conn);
 	conn->admin = admin || !conn->uid;
-	if (!err && (count_of(conn->uid) >= options.conns_per_user ||
-		     (!conn->admin && all_taken())))
+	if (!err && !conn->admin &&
+	    (count_of(conn->uid) >= options.conns_per_user || all_taken()))
 		err = -EDQUOT;
 	if (!err && !make_events(conn))
 		err = -ENOMEM;
