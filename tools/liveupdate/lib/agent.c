@@ -26,6 +26,9 @@
 /* As a line, and for people. */
 #define FORMAT		(JSON_C_TO_STRING_PLAIN | JSON_C_TO_STRING_NOSLASHESCAPE)
 
+/* Of luod(8): is there while systemd may have its shutdown to do. */
+#define JUMP_MARK	"/run/luod.jump"
+
 /* Descriptors that came, and whose line is not read yet. */
 #define FDS_QUEUE	8
 
@@ -65,6 +68,9 @@ static int connect_to(const char *path)
 		return fd;
 	err = -errno;
 	close(fd);
+	/* It has asked for a shutdown, and died: the kernel may go without it. */
+	if ((err == -ECONNREFUSED || err == -ENOENT) && !access(JUMP_MARK, F_OK))
+		return -EAGAIN;
 	return err;
 }
 

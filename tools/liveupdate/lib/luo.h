@@ -227,7 +227,8 @@ struct luo_event {
  * @agent: gets the connection, for luo_agent_close()
  * @path: the agent's socket; NULL for $LUOD_SOCKET or else LUO_AGENT_SOCKET
  *
- * Return: 0, or an error of connect(2).
+ * Return: 0, or an error of connect(2); -EAGAIN when the agent is dead, and the
+ * shutdown that it has asked for may still come.
  */
 int luo_agent_connect(struct luo_agent **agent, const char *path);
 

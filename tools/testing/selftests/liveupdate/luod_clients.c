@@ -15,6 +15,8 @@
 
 #define ALICE	1000
 
+#define JUMP_MARK	"/run/luod.jump"
+
 #define CTL	"/usr/sbin/luoctl"
 
 #define RUN(...)	luod_run((char *[]) { CTL, __VA_ARGS__, NULL })
@@ -485,6 +487,10 @@ CLIENTS(without_a_reboot)
 	pid_t luod;
 
 	EXPECT_EQ(-ENOENT, luo_agent_connect(&agent, NULL));
+	/* One that died with a shutdown under way is not simply gone. */
+	close(open(JUMP_MARK, O_CREAT | O_WRONLY | O_CLOEXEC, 0600));
+	EXPECT_EQ(-EAGAIN, luo_agent_connect(&agent, NULL));
+	EXPECT_EQ(0, unlink(JUMP_MARK));
 	EXPECT_EQ(3, RUN("status"));
 	luod = luod_start(NULL);
 	ASSERT_LT(0, luod);
