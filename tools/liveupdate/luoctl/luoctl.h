@@ -22,7 +22,7 @@ enum {
 	EXIT_CANCELLED = 6,	/* update: somebody cancelled it */
 };
 
-/* Most users that an update can leave out. */
+/* Most ranges of users that an update can leave out. */
 #define WITHOUT_MAX	16
 
 /**
@@ -33,7 +33,7 @@ enum {
  * @session_id: the session's id in the kernel; 0 for by name
  * @prepare_ms: deadline for the update; 0 for the usual
  * @suspend_ms: likewise
- * @without: users that the update does not ask, @nr_without of them
+ * @without: users that the update does not ask, @nr_without ranges of them
  * @initrd: of the image; can be %NULL
  * @cmdline: of the image; %NULL for that of the running kernel
  * @append: goes behind the command line; can be %NULL
@@ -46,7 +46,7 @@ struct ctl {
 	int64_t session_id;
 	uint32_t prepare_ms;
 	uint32_t suspend_ms;
-	uint32_t without[WITHOUT_MAX];
+	uint32_t without[WITHOUT_MAX][2];
 	unsigned int nr_without;
 	const char *initrd;
 	const char *cmdline;

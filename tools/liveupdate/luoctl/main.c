@@ -46,7 +46,7 @@ static const char usage[] =
 	"  -a, --append=TEXT      load, check: goes behind the command line\n"
 	"      --prepare-ms=N     update: time for clients to prepare\n"
 	"      --suspend-ms=N     update: time for clients to suspend\n"
-	"      --without-uid=N    update: do not ask this user's clients; up to 16 times\n"
+	"      --without-uid=N[-M]  update: do not ask these users' clients; up to 16 times\n"
 	"  -u, --uid=N            show, finish: whose session\n"
 	"      --id=N             finish: the session with this ID, instead of NAME\n"
 	"  -j, --json             print luod's answers\n"
@@ -95,6 +95,23 @@ static int64_t number(int64_t max)
 	return n;
 }
 
+/* N, or N-M. */
+static void add_without(struct ctl *ctl)
+{
+	uint32_t *range = ctl->without[ctl->nr_without];
+	char *last = strchr(optarg, '-');
+
+	if (ctl->nr_without++ == WITHOUT_MAX)
+		bad_usage("one too many: ", optarg);
+	if (last && last != optarg)
+		*last++ = 0;
+	else
+		last = optarg;
+	range[0] = number(UINT32_MAX);
+	optarg = last;
+	range[1] = number(UINT32_MAX);
+}
+
 static void set_option(struct ctl *ctl, int opt)
 {
 	switch (opt) {
@@ -114,9 +131,7 @@ static void set_option(struct ctl *ctl, int opt)
 		ctl->suspend_ms = number(INT32_MAX);
 		break;
 	case OPT_WITHOUT_UID:
-		if (ctl->nr_without == WITHOUT_MAX)
-			bad_usage("one too many: ", optarg);
-		ctl->without[ctl->nr_without++] = number(UINT32_MAX);
+		add_without(ctl);
 		break;
 	case 'u':
 		ctl->uid = number(UINT32_MAX);

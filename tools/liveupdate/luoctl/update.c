@@ -161,10 +161,15 @@ static void catch_interrupts(void)
 static struct json_object *list_without(const struct ctl *ctl)
 {
 	struct json_object *list = json_object_new_array();
+	struct json_object *range;
 	unsigned int i;
 
-	for (i = 0; i < ctl->nr_without; i++)
-		json_object_array_add(list, json_object_new_int64(ctl->without[i]));
+	for (i = 0; i < ctl->nr_without; i++) {
+		range = json_object_new_array();
+		json_object_array_add(range, json_object_new_int64(ctl->without[i][0]));
+		json_object_array_add(range, json_object_new_int64(ctl->without[i][1]));
+		json_object_array_add(list, range);
+	}
 	return list;
 }
 

@@ -42,7 +42,7 @@ bool is_among(const struct users *users, uint32_t uid)
 	unsigned int i;
 
 	for (i = 0; i < users->nr; i++)
-		if (users->uids[i] == uid)
+		if (users->ranges[i].first <= uid && uid <= users->ranges[i].last)
 			return true;
 	return false;
 }
@@ -145,6 +145,21 @@ static bool get_session_id(struct json_object *value, struct request *req)
 	return get_u64(value, &req->session_id);
 }
 
+/* A number, or an array of the first one and the last one. */
+static bool get_range(struct json_object *value, struct users *to, size_t i)
+{
+	struct json_object *first = value, *last = value;
+
+	if (json_object_is_type(value, json_type_array)) {
+		if (json_object_array_length(value) != 2)
+			return false;
+		first = json_object_array_get_idx(value, 0);
+		last = json_object_array_get_idx(value, 1);
+	}
+	return get_u32(first, &to->ranges[i].first) && get_u32(last, &to->ranges[i].last) &&
+	       to->ranges[i].first <= to->ranges[i].last;
+}
+
 static bool get_without(struct json_object *value, struct request *req)
 {
 	size_t i, n;
@@ -155,7 +170,7 @@ static bool get_without(struct json_object *value, struct request *req)
 	if (n > WITHOUT_MAX)
 		return false;
 	for (i = 0; i < n; i++)
-		if (!get_u32(json_object_array_get_idx(value, i), &req->without.uids[i]))
+		if (!get_range(json_object_array_get_idx(value, i), &req->without, i))
 			return false;
 	req->without.nr = n;
 	return true;
@@ -179,7 +194,7 @@ static const struct field {
 	{ "suspend_ms", HAS_SUSPEND_MS, get_suspend_ms, "\"suspend_ms\" is no time" },
 	{ "session_id", HAS_SESSION_ID, get_session_id, "\"session_id\" is no session's number" },
 	{ "without", HAS_WITHOUT, get_without,
-	  "\"without\" is no list of up to 16 users' numbers" },
+	  "\"without\" is no list of up to 16 users' numbers, or ranges of them" },
 	{ }
 };
 

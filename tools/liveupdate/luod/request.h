@@ -58,12 +58,15 @@ enum {
 	HAS_WITHOUT	= 1 << 10,
 };
 
-/* Most users that an update can leave out. */
+/* Most ranges of users that an update can leave out. */
 #define WITHOUT_MAX	16
 
 struct users {
 	unsigned int nr;
-	uint32_t uids[WITHOUT_MAX];
+	struct {
+		uint32_t first;
+		uint32_t last;
+	} ranges[WITHOUT_MAX];
 };
 
 /**

@@ -379,13 +379,13 @@ static void on_next(evutil_socket_t fd, short what, void *arg)
 /* What they have preserved goes as it is, whatever they do with it meanwhile. */
 static void leave_out(const struct users *users)
 {
-	unsigned int i, all;
+	unsigned int i;
 
 	update.without = *users;
 	for (i = 0; i < users->nr; i++)
-		log_warning("update %ju: uid %u is not asked, its sessions go as they are: %u",
-			    (uintmax_t)update.number, users->uids[i],
-			    sessions_of_user(users->uids[i], &all));
+		log_warning("update %ju: uid %u to %u are not asked, their sessions go as they are",
+			    (uintmax_t)update.number, users->ranges[i].first,
+			    users->ranges[i].last);
 }
 
 /**

@@ -290,6 +290,8 @@ static void statuses(struct __test_metadata *_metadata)
 	EXPECT_EQ(2, RUN("status", "now"));
 	EXPECT_EQ(2, RUN("--uid=many", "show", "x"));
 	EXPECT_EQ(2, RUN("--without-uid=-1", "update"));
+	EXPECT_EQ(2, RUN("--without-uid=1-", "update"));
+	EXPECT_EQ(2, RUN("--without-uid=1-x", "update"));
 	EXPECT_EQ(0, RUN("status"));
 	EXPECT_TRUE(luod_said("update: idle"));
 	EXPECT_EQ(0, RUN("--json", "sessions"));
@@ -355,7 +357,7 @@ static void without_root(struct __test_metadata *_metadata, struct luo_agent *ag
 	ASSERT_EQ(0, luod_connect(&c, ALICE));
 	session = luod_session(&c, "alices");
 	ASSERT_LE(0, session);
-	pid = SPAWN("--without-uid=7", "update", "--without-uid=0");
+	pid = SPAWN("--without-uid=7-999", "update", "--without-uid=0");
 	ASSERT_EQ(0, luod_event(&c, "prepare"));
 	EXPECT_EQ(0, luod_answer(&c, "refuse", "prepare"));
 	EXPECT_EQ(5, luod_wait(pid));

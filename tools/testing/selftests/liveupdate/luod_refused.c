@@ -378,12 +378,14 @@ UPDATE_TEST(client_that_left_and_kept_its_session)
 }
 
 #define WITHOUT_BOB	"{\"op\":\"update\",\"without\":[1001]}\n"
+#define WITHOUT_MANY	"{\"op\":\"update\",\"without\":[7,[1001,66535]]}\n"
+#define WITHOUT_OTHERS	"{\"op\":\"update\",\"without\":[[0,1000],[1002,4294967295]]}\n"
 
 /* Nobody can stand in the way for ever: connected, or hiding what it has. */
 UPDATE_TEST(client_that_is_left_out)
 {
 	ASSERT_EQ(0, luod_ask(&self->root, WITHOUT_BOB));
-	EXPECT_TRUE(luod_said("uid 1001 is not asked, its sessions go as they are: 1"));
+	EXPECT_TRUE(luod_said("uid 1001 to 1001 are not asked, their sessions go as they are"));
 	ASSERT_EQ(0, luod_follow(&self->a, "prepare"));
 	ASSERT_EQ(0, luod_event(&self->a, "suspend"));
 	EXPECT_EQ(-ESTALE, luod_ask(&self->b, BACKUP));
@@ -393,9 +395,10 @@ UPDATE_TEST(client_that_is_left_out)
 	luod_leave(&self->b);
 	ASSERT_TRUE(luod_await_fds(self->pid, self->fds + 1 + 2 + LOADED_FDS));
 	EXPECT_EQ(-ENOTCONN, luod_ask(&self->root, LUOD_UPDATE));
-	ASSERT_EQ(0, luod_ask(&self->root, WITHOUT_BOB));
+	ASSERT_EQ(0, luod_ask(&self->root, WITHOUT_MANY));
 	ASSERT_EQ(0, luod_event(&self->a, "prepare"));
 	EXPECT_EQ(0, luod_ask(&self->root, LUOD_CANCEL));
+	EXPECT_EQ(-ENOTCONN, luod_ask(&self->root, WITHOUT_OTHERS));
 	/* It is for one update. */
 	EXPECT_EQ(-ENOTCONN, luod_ask(&self->root, LUOD_UPDATE));
 }
