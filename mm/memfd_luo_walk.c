@@ -335,8 +335,11 @@ static unsigned int memfd_luo_collect_pages(struct memfd_luo_batch *batch,
 			continue;
 		if (index > end || xa_is_value(folio) || xa_is_internal(folio))
 			break;
-		if (test_bit(offset, marks))
+		if (test_bit(offset, marks)) {
+			/* What follows is nobody's neighbour. */
+			next_pfn = -1UL;
 			goto pass;
+		}
 		if (folio_test_large(folio))
 			break;
 
@@ -413,6 +416,8 @@ static void memfd_luo_collect(struct memfd_luo *luo,
 			if (!memfd_luo_collect_one(batch, folio))
 				break;
 			xas_set_mark(&xas, MEMFD_LUO_TAG);
+		} else {
+			batch->next_pfn = -1UL;
 		}
 		batch->next = folio_next_index(folio);
 		seen++;

@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * A memfd is preserved, and let go, again and again, while others write it, punch
- * holes, collapse its pages, page them out and move them. One whose pages are
- * where none can be preserved, and are moved. And one that is frozen for as long as it takes
- * everybody who wants to change it to come and wait.
+ * holes, collapse its pages, page them out and move them. One whose holes are filled
+ * while the walk goes by. One whose pages are where none can be preserved, and are
+ * moved. And one that is frozen for as long as it takes everybody who wants to change
+ * it to come and wait.
  */
 #include <linux/falloc.h>
+#include <sched.h>
 #include <stdatomic.h>
 #include <sys/swap.h>
 #include <time.h>
@@ -224,6 +226,63 @@ TEST_F_TIMEOUT(race, race, 2 * LU_TIMEOUT)
 	ASSERT_EQ(0, lu_checksum(fd, &sum));
 	EXPECT_EQ(lu_param_u64("lu.sum"), sum);
 	EXPECT_EQ(0, check_pages(fd));
+}
+
+/* Every second page, from the end; @shared tells how many there are. */
+static pid_t fill_holes(int fd, size_t size, struct shared *shared)
+{
+	pid_t pid = fork();
+	off_t at;
+
+	if (pid)
+		return pid;
+	for (at = size - LU_PAGE; at > 0; at -= 2 * LU_PAGE) {
+		if (lu_fill(fd, at, 64, 1))
+			_exit(1);
+		atomic_fetch_add(&shared->rounds, 1);
+	}
+	_exit(0);
+}
+
+/*
+ * Pages that are neighbours in memory have holes between them in the file. The walk
+ * meets some that have been filled, and recorded, since it began: what comes after
+ * is not the neighbour of what came before.
+ */
+TEST_F_TIMEOUT(race, filled, LU_TIMEOUT)
+{
+	const size_t size = 64 * LU_MIB, holes = size / LU_PAGE / 2;
+	struct shared *shared;
+	unsigned long filled;
+	int fd, status;
+	pid_t filler;
+	size_t at;
+
+	if (self->stage == 1) {
+		shared = mmap(NULL, LU_PAGE, PROT_READ | PROT_WRITE,
+			      MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+		ASSERT_NE(MAP_FAILED, shared);
+		fd = memfd_create("filled", MFD_CLOEXEC);
+		ASSERT_LE(0, fd);
+		ASSERT_EQ(0, ftruncate(fd, size));
+		for (at = 0; at < size; at += 2 * LU_PAGE)
+			ASSERT_EQ(0, lu_fill(fd, at, 64, 1));
+		filler = fill_holes(fd, size, shared);
+		while (atomic_load(&shared->rounds) < holes / 32)
+			sched_yield();
+		filled = atomic_load(&shared->rounds);
+		ASSERT_EQ(0, lu_preserve(self->session, fd, 1));
+		TH_LOG("%lu of %zu holes were filled meanwhile",
+		       atomic_load(&shared->rounds) - filled, holes);
+		ASSERT_EQ(filler, waitpid(filler, &status, 0));
+		ASSERT_EQ(0, status);
+		LU_KEXEC(2);
+	}
+	fd = lu_retrieve_fd(self->session, 1);
+	ASSERT_LE(0, fd);
+	EXPECT_EQ((blkcnt_t)(size / 512), lu_blocks(fd));
+	for (at = 0; at < size; at += LU_PAGE)
+		ASSERT_EQ(0, lu_check(fd, at, 64, 1));
 }
 
 /* KiB in the movable zone. */
