@@ -69,8 +69,10 @@
 #include <linux/jiffies.h>
 #include <linux/kexec_handover.h>
 #include <linux/liveupdate.h>
+#include <linux/minmax.h>
 #include <linux/mm.h>
 #include <linux/mutex.h>
+#include <linux/overflow.h>
 #include <linux/rcupdate.h>
 #include <linux/refcount.h>
 #include <linux/sched/signal.h>
@@ -228,9 +230,13 @@ static void memfd_luo_set_name(struct memfd_luo_ser *ser, struct file *file)
 
 static struct memfd_luo *memfd_luo_alloc(struct file *file)
 {
-	struct memfd_luo *luo = kzalloc(sizeof(*luo), GFP_KERNEL_ACCOUNT);
+	/* The file may still grow: it is recorded in shorter lists then. */
+	u32 max = clamp_t(u64, i_size_read(file_inode(file)) >> PAGE_SHIFT, 1,
+			  MEMFD_LUO_LIST_MAX);
 	struct memfd_luo_ser *ser;
+	struct memfd_luo *luo;
 
+	luo = kzalloc(struct_size(luo, pfns, max), GFP_KERNEL_ACCOUNT);
 	if (!luo)
 		return ERR_PTR(-ENOMEM);
 
@@ -242,7 +248,7 @@ static struct memfd_luo *memfd_luo_alloc(struct file *file)
 	memfd_luo_set_name(ser, file);
 
 	luo->inode = file_inode(file);
-	memfd_luo_writer_init(&luo->writer, ser);
+	memfd_luo_writer_init(&luo->writer, ser, luo->pfns, max);
 	refcount_set(&luo->refs, 1);
 	init_waitqueue_head(&luo->thawed);
 	mutex_init(&luo->lock);

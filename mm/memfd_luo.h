@@ -34,14 +34,14 @@ struct liveupdate_file_op_args;
 
 /*
  * Longest list of scattered folios: its length is written before its pfns, so
- * it has to be known.
+ * it has to be known. Small files, of which there are many, have shorter ones.
  */
 #define MEMFD_LUO_LIST_MAX	128
 
 /*
  * The extent that may still grow. A run has the pfn of its first folio, a list
- * all of them; @tail_run of the list lie one after the other at its end. It goes
- * on at @next of the file, and at @next_pfn if it is a run.
+ * all of them, @max at most; @tail_run of the list lie one after the other at
+ * its end. It goes on at @next of the file, and at @next_pfn if it is a run.
  */
 struct memfd_luo_extent {
 	u64 index;
@@ -51,7 +51,8 @@ struct memfd_luo_extent {
 	u16 order;
 	bool list;
 	u32 tail_run;
-	u64 pfns[MEMFD_LUO_LIST_MAX];
+	u32 max;
+	u64 *pfns;
 };
 
 /*
@@ -98,6 +99,7 @@ struct memfd_luo {
 	struct mutex lock;		/* protects what follows */
 	enum memfd_luo_state state;
 	struct memfd_luo_writer writer;
+	u64 pfns[];			/* of the writer */
 };
 
 /* Recording */
@@ -128,7 +130,7 @@ u64 memfd_luo_inline_max(u16 name_len);
 u32 memfd_luo_crc(struct memfd_luo_ser *ser);
 
 void memfd_luo_writer_init(struct memfd_luo_writer *writer,
-			   struct memfd_luo_ser *ser);
+			   struct memfd_luo_ser *ser, u64 *pfns, u32 max);
 int memfd_luo_make_room(struct memfd_luo_writer *writer,
 			const struct kho_run *runs, unsigned int nr);
 void memfd_luo_record_runs(struct memfd_luo_writer *writer,

@@ -90,14 +90,18 @@ static u64 memfd_luo_open_words(struct memfd_luo_writer *writer)
  * memfd_luo_writer_init - begin to write
  * @writer: the writer; all zeroes
  * @ser:    where to; the name is in it already
+ * @pfns:   memory for @max of them, as long as the writer
+ * @max:    length of the longest list, at least 1
  *
  * The caller serializes everything that is done with @writer, and frees its
  * chain with kho_chain_destroy().
  */
 void memfd_luo_writer_init(struct memfd_luo_writer *writer,
-			   struct memfd_luo_ser *ser)
+			   struct memfd_luo_ser *ser, u64 *pfns, u32 max)
 {
 	writer->ser = ser;
+	writer->open.pfns = pfns;
+	writer->open.max = max;
 	kho_chain_init(&writer->chain, sizeof(u64));
 }
 
@@ -246,7 +250,7 @@ static void memfd_luo_record_one(struct memfd_luo_writer *writer, u64 index,
 		open->nr++;
 		open->next += 1ULL << open->order;
 		open->next_pfn += 1ULL << open->order;
-	} else if (!joins || open->nr == MEMFD_LUO_LIST_MAX ||
+	} else if (!joins || open->nr >= open->max ||
 		   (!open->list && open->nr >= MEMFD_LUO_MIN_RUN)) {
 		memfd_luo_open_run(writer, index, one);
 	} else {
@@ -275,7 +279,7 @@ static bool memfd_luo_lists(const struct memfd_luo_extent *open, u64 index,
 {
 	return open->list && run->nr == 1 && index == open->next &&
 	       run->pfn != open->next_pfn && run->order == open->order &&
-	       open->nr && open->nr < MEMFD_LUO_LIST_MAX;
+	       open->nr && open->nr < open->max;
 }
 
 /* Whether a run only makes the open extent longer. */
