@@ -131,8 +131,8 @@ u32 memfd_luo_crc(struct memfd_luo_ser *ser);
 
 void memfd_luo_writer_init(struct memfd_luo_writer *writer,
 			   struct memfd_luo_ser *ser, u64 *pfns, u32 max);
-int memfd_luo_make_room(struct memfd_luo_writer *writer,
-			const struct kho_run *runs, unsigned int nr);
+int memfd_luo_make_room(struct memfd_luo_writer *writer, unsigned int folios,
+			unsigned int runs);
 void memfd_luo_record_runs(struct memfd_luo_writer *writer,
 			   const pgoff_t *indices, const struct kho_run *runs,
 			   unsigned int nr);

@@ -115,8 +115,8 @@ static bool memfd_luo_fits(struct memfd_luo_writer *writer, u64 nr)
 /**
  * memfd_luo_make_room - get the memory to record more folios
  * @writer: the writer
- * @runs:   the folios
- * @nr:     number of runs
+ * @folios: how many
+ * @runs:   how many runs they make
  *
  * Nothing is allocated when they are recorded or sealed. Whatever a folio does
  * to the open extent, it takes no more than an extent of its own, and neither
@@ -125,15 +125,12 @@ static bool memfd_luo_fits(struct memfd_luo_writer *writer, u64 nr)
  * Context: may sleep.
  * Return: 0, or an error of kho_chain_reserve().
  */
-int memfd_luo_make_room(struct memfd_luo_writer *writer,
-			const struct kho_run *runs, unsigned int nr)
+int memfd_luo_make_room(struct memfd_luo_writer *writer, unsigned int folios,
+			unsigned int runs)
 {
-	u64 more = memfd_luo_open_words(writer);
-	unsigned int i;
-
-	for (i = 0; i < nr; i++)
-		more += MEMFD_LUO_EXTENT_WORDS *
-			(runs[i].nr < MEMFD_LUO_CUT_RUN ? runs[i].nr : 1);
+	u64 extents = min(folios, runs * (MEMFD_LUO_CUT_RUN - 1));
+	u64 more = memfd_luo_open_words(writer) +
+		   extents * MEMFD_LUO_EXTENT_WORDS;
 
 	if (!writer->chained) {
 		if (memfd_luo_fits(writer, more))
@@ -273,13 +270,41 @@ static noinline void memfd_luo_record_each(struct memfd_luo_writer *writer,
 	}
 }
 
-/* Whether a run is one more folio for the open list, and begins no run there. */
-static bool memfd_luo_lists(const struct memfd_luo_extent *open, u64 index,
-			    const struct kho_run *run)
+/*
+ * Folios that only make the open list longer, none of which begins a run there:
+ * of a scattered file nearly all are. Returns how many were recorded.
+ */
+static unsigned int memfd_luo_record_list(struct memfd_luo_extent *open,
+					  const pgoff_t *indices,
+					  const struct kho_run *runs,
+					  unsigned int nr)
 {
-	return open->list && run->nr == 1 && index == open->next &&
-	       run->pfn != open->next_pfn && run->order == open->order &&
-	       open->nr && open->nr < open->max;
+	u64 step = 1ULL << open->order, next = open->next;
+	u64 next_pfn = open->next_pfn, *pfns = &open->pfns[open->nr];
+	unsigned int order = open->order, i;
+
+	if (!open->list || !open->nr)
+		return 0;
+
+	nr = min(nr, open->max - open->nr);
+	for (i = 0; i < nr; i++) {
+		u64 pfn = runs[i].pfn;
+
+		if (runs[i].nr != 1 || runs[i].order != order ||
+		    indices[i] != next || pfn == next_pfn)
+			break;
+		pfns[i] = pfn;
+		next += step;
+		next_pfn = pfn + step;
+	}
+	if (!i)
+		return 0;
+
+	open->nr += i;
+	open->tail_run = 1;
+	open->next = next;
+	open->next_pfn = next_pfn;
+	return i;
 }
 
 /* Whether a run only makes the open extent longer. */
@@ -296,12 +321,7 @@ static void memfd_luo_record(struct memfd_luo_writer *writer, u64 index,
 {
 	struct memfd_luo_extent *open = &writer->open;
 
-	if (likely(memfd_luo_lists(open, index, run))) {
-		open->pfns[open->nr++] = run->pfn;
-		open->tail_run = 1;
-		open->next += 1UL << run->order;
-		open->next_pfn = run->pfn + (1UL << run->order);
-	} else if (memfd_luo_continues(open, index, run)) {
+	if (memfd_luo_continues(open, index, run)) {
 		open->nr += run->nr;
 		open->next += run->nr << run->order;
 		open->next_pfn += run->nr << run->order;
@@ -323,10 +343,14 @@ void memfd_luo_record_runs(struct memfd_luo_writer *writer,
 			   const pgoff_t *indices, const struct kho_run *runs,
 			   unsigned int nr)
 {
-	unsigned int i;
+	unsigned int i = 0;
 
-	for (i = 0; i < nr; i++)
+	while (i < nr) {
 		memfd_luo_record(writer, indices[i], &runs[i]);
+		i++;
+		i += memfd_luo_record_list(&writer->open, indices + i,
+					   runs + i, nr - i);
+	}
 }
 
 /**

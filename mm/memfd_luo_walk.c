@@ -82,11 +82,11 @@ static struct kho_run memfd_luo_run_of(struct folio *folio)
 	};
 }
 
-/* Preserve folios, and have the memory to record them. */
-static int memfd_luo_reserve_runs(struct memfd_luo *luo,
+/* Preserve @folios in @nr runs, and have the memory to record them. */
+static int memfd_luo_reserve_runs(struct memfd_luo *luo, unsigned int folios,
 				  const struct kho_run *runs, unsigned int nr)
 {
-	int err = memfd_luo_make_room(&luo->writer, runs, nr);
+	int err = memfd_luo_make_room(&luo->writer, folios, nr);
 
 	if (err)
 		return err;
@@ -123,7 +123,7 @@ int memfd_luo_prepare(struct memfd_luo *luo, struct folio *folio)
 		folio_mark_uptodate(folio);
 	}
 
-	return memfd_luo_reserve_runs(luo, &run, 1);
+	return memfd_luo_reserve_runs(luo, 1, &run, 1);
 }
 
 /**
@@ -199,15 +199,22 @@ static void memfd_luo_batch_init(struct memfd_luo_batch *batch, pgoff_t index)
  * Under the lock of the page cache the file's reference is there: no try_get.
  * What is read of the folio afterwards is read after it is pinned.
  */
+static __always_inline void memfd_luo_pin_page(struct folio *folio)
+{
+	folio_ref_add(folio, GUP_PIN_COUNTING_BIAS);
+	/* Pairs with the lock bit: who locks a folio looks for pins after it. */
+	smp_mb__after_atomic();
+}
+
+/* The same for a folio of any order. */
 static void memfd_luo_pin(struct folio *folio)
 {
-	if (folio_test_large(folio)) {
-		folio_ref_inc(folio);
-		atomic_inc(&folio->_pincount);
-	} else {
-		folio_ref_add(folio, GUP_PIN_COUNTING_BIAS);
+	if (!folio_test_large(folio)) {
+		memfd_luo_pin_page(folio);
+		return;
 	}
-	/* Pairs with the lock bit: who locks a folio looks for pins after it. */
+	folio_ref_inc(folio);
+	atomic_inc(&folio->_pincount);
 	smp_mb__after_atomic();
 }
 
@@ -310,6 +317,12 @@ static void memfd_luo_walk_tag(struct xa_state *xas, unsigned int offset)
 	xas_set_mark(xas, MEMFD_LUO_TAG);
 }
 
+/* Neither a value nor an entry of the xarray's own: those have low bits set. */
+static bool memfd_luo_is_folio(const void *entry)
+{
+	return !((unsigned long)entry & 3);
+}
+
 /*
  * memfd_luo_collect_one() for the single pages of a node, from the one on that
  * the walk is at: this is what a file of small pages costs. Returns how many
@@ -323,9 +336,10 @@ static unsigned int memfd_luo_collect_pages(struct memfd_luo_batch *batch,
 	unsigned long *marks = memfd_luo_marks(xas->xa_node);
 	pgoff_t first = xas->xa_index - xas->xa_offset, next = batch->next;
 	unsigned int offset, seen = 0, nr = 0;
+	unsigned int stop = min(end - first, XA_CHUNK_MASK) + 1;
 	unsigned long next_pfn = batch->next_pfn;
 
-	for (offset = xas->xa_offset; offset < XA_CHUNK_SIZE; offset++) {
+	for (offset = xas->xa_offset; offset < stop; offset++) {
 		struct folio *folio = xa_entry_locked(xas->xa, xas->xa_node,
 						      offset);
 		pgoff_t index = first + offset;
@@ -333,7 +347,7 @@ static unsigned int memfd_luo_collect_pages(struct memfd_luo_batch *batch,
 
 		if (!folio)
 			continue;
-		if (index > end || xa_is_value(folio) || xa_is_internal(folio))
+		if (!memfd_luo_is_folio(folio))
 			break;
 		if (test_bit(offset, marks)) {
 			/* What follows is nobody's neighbour. */
@@ -351,7 +365,7 @@ static unsigned int memfd_luo_collect_pages(struct memfd_luo_batch *batch,
 		/* Room for a run, though it may not be needed. */
 		if (run == last)
 			break;
-		memfd_luo_pin(folio);
+		memfd_luo_pin_page(folio);
 		if (!memfd_luo_is_simple_page(folio)) {
 			memfd_luo_unpin(folio);
 			break;
@@ -465,7 +479,8 @@ static int memfd_luo_bulk(struct memfd_luo *luo, struct memfd_luo_batch *batch,
 		return *index != start;
 
 	mutex_lock(&luo->lock);
-	err = memfd_luo_reserve_runs(luo, batch->runs, batch->nr_runs);
+	err = memfd_luo_reserve_runs(luo, batch->nr, batch->runs,
+				     batch->nr_runs);
 	if (!err)
 		memfd_luo_record_runs(&luo->writer, batch->index, batch->runs,
 				      batch->nr_runs);

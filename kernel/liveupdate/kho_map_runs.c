@@ -140,6 +140,31 @@ static __always_inline unsigned long kho_cursor_do(struct kho_cursor *cursor,
 	return done;
 }
 
+/*
+ * Set single pages whose bits are where the cursor is. Returns how many were set;
+ * the next run is for kho_cursor_do().
+ */
+static unsigned int kho_cursor_set_pages(struct kho_cursor *cursor,
+					 const struct kho_run *runs,
+					 unsigned int nr)
+{
+	unsigned long *bits = cursor->bits;
+	u64 first = cursor->first - kho_map_key(0, 0);
+	unsigned int i;
+
+	if (!bits)
+		return 0;
+	for (i = 0; i < nr; i++) {
+		u64 bit = runs[i].pfn - first;
+
+		if (runs[i].nr != 1 || runs[i].order ||
+		    bit >= KHO_MAP_LEAF_BITS || __test_and_set_bit(bit, bits))
+			break;
+	}
+	cursor->more += i;
+	return i;
+}
+
 /**
  * kho_map_set_runs - add runs of blocks to the map
  * @map:  the map
@@ -158,15 +183,19 @@ int kho_map_set_runs(struct kho_map *map, const struct kho_run *runs,
 {
 	struct kho_cursor cursor = { .map = map };
 	unsigned long done = 0;
-	unsigned int i;
+	unsigned int i = 0;
 	int err;
 
 	guard(mutex)(&map->lock);
 
-	for (i = 0; i < nr; i++) {
+	for (;;) {
+		i += kho_cursor_set_pages(&cursor, runs + i, nr - i);
+		if (i == nr)
+			break;
 		done = kho_cursor_do(&cursor, &runs[i], KHO_MAP_SET);
 		if (unlikely(done < runs[i].nr))
 			break;
+		i++;
 	}
 	kho_cursor_settle(&cursor);
 	if (i == nr)
