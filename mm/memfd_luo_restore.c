@@ -223,7 +223,7 @@ static struct memfd_luo_ser *memfd_luo_check(u64 phys,
 
 /* Freeing */
 
-/* Of the folios of a run, those that are preserved. */
+/* The folios of a run, up to one that was named before. */
 static int memfd_luo_free_run(const struct memfd_luo_run *run, void *ctx)
 {
 	struct kho_run one = { .nr = 1, .order = run->order };
@@ -232,8 +232,9 @@ static int memfd_luo_free_run(const struct memfd_luo_run *run, void *ctx)
 	for (i = 0; i < run->nr; i++) {
 		one.pfn = run->pfns ? run->pfns[i] :
 				      run->pfn + (i << run->order);
-		if (kho_restore_runs(&one, 1))
-			folio_put(pfn_folio(one.pfn));
+		if (!kho_restore_runs(&one, 1))
+			return MEMFD_LUO_GONE;
+		folio_put(pfn_folio(one.pfn));
 		cond_resched();
 	}
 	return 0;
@@ -336,25 +337,17 @@ static void memfd_luo_fill_all(struct memfd_luo_fill *fill)
 	trace_memfd_luo_fill(fill->inode, fill->progress.page, fill->end);
 }
 
-/* The batch goes into the file, or is freed if there was an error before. */
+/*
+ * The batch goes into the file. Of what is named twice, one is not preserved any
+ * more: that and all that comes after it stays where it is.
+ */
 static void memfd_luo_flush_fill(struct memfd_luo_fill *fill)
 {
-	unsigned int i;
-
-	if (kho_restore_runs(fill->runs, fill->nr_runs)) {
-		memfd_luo_fill_all(fill);
-	} else {
-		/* Of what is named twice, one is not preserved any more. */
-		fill->err = MEMFD_LUO_GONE;
-		for (i = 0; i < fill->nr_runs; i++) {
-			struct memfd_luo_run run = {
-				.pfn = fill->runs[i].pfn,
-				.nr = fill->runs[i].nr,
-				.order = fill->runs[i].order,
-			};
-
-			memfd_luo_free_run(&run, NULL);
-		}
+	if (!fill->err) {
+		if (kho_restore_runs(fill->runs, fill->nr_runs))
+			memfd_luo_fill_all(fill);
+		else
+			fill->err = MEMFD_LUO_GONE;
 	}
 	fill->nr = 0;
 	fill->nr_runs = 0;
@@ -375,7 +368,10 @@ static void memfd_luo_fill_room(struct memfd_luo_fill *fill, u64 index,
 	}
 }
 
-/* Does not stop in the middle: after an error, what remains is freed. */
+/*
+ * After an error, what remains is not touched: it may belong to anybody, since
+ * the description is wrong in spite of its checksum.
+ */
 static int memfd_luo_fill_run(const struct memfd_luo_run *run, void *ctx)
 {
 	struct memfd_luo_fill *fill = ctx;
@@ -403,12 +399,12 @@ static int memfd_luo_fill_run(const struct memfd_luo_run *run, void *ctx)
 		}
 		fill->nr += part;
 	}
-	return 0;
+	return fill->err;
 }
 
 /*
  * Put the folios into the file. -ENOMEM: nothing has been taken;
- * MEMFD_LUO_GONE: everything has, and is lost.
+ * MEMFD_LUO_GONE: what was is freed with the file, the rest stays where it is.
  */
 static int memfd_luo_fill(struct inode *inode, struct memfd_luo_ser *ser,
 			  u64 pages)
@@ -587,6 +583,7 @@ int memfd_luo_retrieve(struct liveupdate_file_op_args *args)
 void memfd_luo_finish(struct liveupdate_file_op_args *args)
 {
 	struct memfd_luo_check check = {};
+	struct memfd_luo_name name;
 	struct memfd_luo_ser *ser;
 
 	if (args->retrieve_status > 0 ||
@@ -597,7 +594,9 @@ void memfd_luo_finish(struct liveupdate_file_op_args *args)
 	if (IS_ERR(ser))
 		return;
 	get_page(virt_to_page(ser));
-	memfd_luo_each_run(ser, memfd_luo_free_run, NULL);
+	if (memfd_luo_each_run(ser, memfd_luo_free_run, NULL))
+		pr_err("memfd \"%s\" is not all freed: its extents overlap\n",
+		       memfd_luo_show(&name, ser));
 	put_page(virt_to_page(ser));
 	memfd_luo_free_ser(ser);
 }

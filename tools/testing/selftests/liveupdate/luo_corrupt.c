@@ -291,6 +291,46 @@ TEST_F_TIMEOUT(corrupt, token_twice, LU_TIMEOUT)
 }
 
 /*
+ * Extents of a memfd, each of which is right, and of which two are for one page: the
+ * first is moved from page 0 to page 255. The file is lost, but not what its
+ * description names from there on: that may be anybody's.
+ */
+TEST_F_TIMEOUT(corrupt, memfd_overlap, LU_TIMEOUT)
+{
+	const int pages = 1024;
+	int session, fd, i;
+
+	if (self->stage == 1) {
+		session = lu_create(self->dev, "first");
+		ASSERT_LE(0, session);
+		fd = memfd_create("overlap", MFD_CLOEXEC);
+		ASSERT_LE(0, fd);
+		ASSERT_EQ(0, ftruncate(fd, pages * LU_PAGE));
+		/* Pages 4n and 4n + 3: more extents than there is room for inline. */
+		for (i = 0; i < pages; i++)
+			if ((i & 3) == 0 || (i & 3) == 3)
+				ASSERT_EQ(0, lu_fill(fd, i * LU_PAGE, LU_PAGE, 1));
+		ASSERT_EQ(0, lu_preserve(session, fd, 1));
+		ASSERT_EQ(0, preserve_one(self->dev, "second", 2));
+		ASSERT_EQ(0, lu_write_file(CORRUPT, "entry " FIRST_FILES "64 > 40 > 16"));
+		LU_KEXEC(2);
+	}
+	ASSERT_LE(0, self->dev);
+	session = lu_retrieve(self->dev, "first");
+	ASSERT_LE(0, session);
+	EXPECT_EQ(-EIO, lu_retrieve_fd(session, 1));
+	EXPECT_EQ(1, lu_log_lines("memfd \"overlap\" is lost: its extents overlap", LOG_ERR));
+	EXPECT_EQ(0, lu_finish(session));
+
+	session = lu_retrieve(self->dev, "second");
+	ASSERT_LE(0, session);
+	check_file(_metadata, session, 1, 2);
+	EXPECT_EQ(0, lu_finish(session));
+	/* Those after page 255. */
+	EXPECT_LE((pages - 256) / 2, lu_preserved_pages());
+}
+
+/*
  * What this kernel cannot read, the one after it may: both get the same bytes,
  * which the second jump puts right.
  */
