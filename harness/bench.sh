@@ -3,7 +3,7 @@
 #
 # Measure what a live update costs, in guests that count instructions, so that the
 # figures are the same on a busy machine. See
-# tools/testing/selftests/liveupdate/bench/lu_bench.c for what is measured.
+# tools/testing/selftests/liveupdate/bench/ for what is measured.
 #
 # FULL=1 measures larger sizes, and more of them. T=REGEX picks kinds of cases.
 # PEER=BZIMAGE measures that kernel too, with the same programs. It needs what a
