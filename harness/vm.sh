@@ -78,6 +78,15 @@ disk_options()
 		"id=disk,file=$file,format=raw,if=virtio,snapshot=on" "${extra[@]}")
 }
 
+# The clock of an emulated guest jumps while such a kernel boots. The tables of QEMU's
+# older machine route interrupts by a loop in AML, which takes such a kernel most of the
+# boot, or so long that it is given up.
+debug_options()
+{
+	cmdline+=' watchdog_thresh=60 rcupdate.rcu_cpu_stall_timeout=60'
+	extra=(-machine q35 "${extra[@]}")
+}
+
 main()
 {
 	local -a qemu
@@ -90,8 +99,7 @@ main()
 	[[ -z $disk ]] || cmdline+=' lu.end=poweroff'
 	# Ten ticks of waiting, for a mistake of boards; on a busy machine it is found.
 	[[ $(accel_options) == *kvm* ]] || cmdline+=' no_timer_check'
-	# The clock of an emulated guest jumps while such a kernel boots.
-	[[ $FLAVOUR != -debug ]] || cmdline+=' watchdog_thresh=60'
+	[[ $FLAVOUR != -debug ]] || debug_options
 	disk_options
 	# shellcheck disable=SC2046,SC2207 # words on purpose
 	qemu=(qemu-system-x86_64 -nodefaults -no-user-config -no-reboot -display none
