@@ -381,13 +381,17 @@ int luo_flb_do_preserve(struct luo_flb *rec)
 
 static int luo_flb_preserve(struct luo_flb *rec)
 {
+	bool first = false;
 	int err = 0;
 
-	guard(mutex)(&rec->lock);
-	if (!rec->out.preserved)
-		err = luo_flb_do_preserve(rec);
-	if (!err)
-		rec->out.count++;
+	scoped_guard(mutex, &rec->lock) {
+		if (!rec->out.preserved)
+			err = luo_flb_do_preserve(rec);
+		if (!err)
+			first = !rec->out.count++;
+	}
+	if (first)
+		luo_flb_changed();
 	return err;
 }
 

@@ -90,5 +90,6 @@ void luo_flb_finish_idle(struct luo_flb *rec);
 int luo_flb_do_preserve(struct luo_flb *rec);
 void luo_flb_unpreserve_one(struct luo_flb *rec);
 void luo_flb_unpreserve_idle(struct luo_flb *rec);
+void luo_flb_changed(void);
 
 #endif /* _LUO_FLB_H */

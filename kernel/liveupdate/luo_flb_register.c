@@ -13,9 +13,20 @@
 
 #include "luo_flb.h"
 
-/* How often somebody has let go of an object, and who waits for that. */
-static atomic_t luo_flb_puts = ATOMIC_INIT(0);
-static DECLARE_WAIT_QUEUE_HEAD(luo_flb_put_wait);
+/* How often it may have changed who needs an object, and who waits for that. */
+static atomic_t luo_flb_changes = ATOMIC_INIT(0);
+static DECLARE_WAIT_QUEUE_HEAD(luo_flb_change_wait);
+
+/**
+ * luo_flb_changed - somebody has let go of an object, or files need it again
+ *
+ * Context: may sleep; without the lock of the record.
+ */
+void luo_flb_changed(void)
+{
+	atomic_inc(&luo_flb_changes);
+	wake_up_all(&luo_flb_change_wait);
+}
 
 /**
  * luo_flbs_get_modules - hold the modules of all that a handler is bound up with
@@ -110,28 +121,34 @@ static int luo_flb_attach(struct liveupdate_flb *flb, struct luo_flb_link *link)
 }
 
 /*
- * Whether the last handler can go, without which nobody knows the implementation.
- * Files keep it as long as they like; without them there is an object only as
- * long as somebody holds it, and nobody else gets it any more.
+ * Whether the implementation can go. Files keep it as long as they like; without
+ * them there is an object only as long as somebody holds it, and nobody else gets
+ * it any more.
  */
-static int luo_flb_can_leave(struct luo_flb *rec)
+static int luo_flb_can_leave(const struct luo_flb *rec)
 {
-	guard(mutex)(&rec->lock);
-	if (rec->nr_links > 1 || !luo_flb_has_object(rec))
+	if (!luo_flb_has_object(rec))
 		return 0;
 	return rec->in.count || rec->out.count ? -EBUSY : -EAGAIN;
+}
+
+static void luo_flb_detach_locked(struct luo_flb_link *link)
+{
+	struct luo_flb *rec = link->rec;
+
+	lockdep_assert_held(&rec->lock);
+	if (!--rec->nr_links && !luo_flb_has_object(rec))
+		rec->flb = NULL;
+	list_del(&link->list);
+	kfree(link);
 }
 
 static void luo_flb_detach(struct luo_flb_link *link)
 {
 	struct luo_flb *rec = link->rec;
 
-	scoped_guard(mutex, &rec->lock) {
-		if (!--rec->nr_links && !luo_flb_has_object(rec))
-			rec->flb = NULL;
-	}
-	list_del(&link->list);
-	kfree(link);
+	guard(mutex)(&rec->lock);
+	luo_flb_detach_locked(link);
 }
 
 /**
@@ -185,23 +202,61 @@ int liveupdate_register_flb(struct liveupdate_file_handler *fh,
 }
 EXPORT_SYMBOL_GPL(liveupdate_register_flb);
 
-static int luo_flb_try_unregister(struct liveupdate_file_handler *fh,
-				  struct liveupdate_flb *flb)
+/* A record once seen is there for good. */
+static struct luo_flb *luo_flb_record(struct liveupdate_flb *flb)
 {
-	struct luo_flb_link *link;
+	/* Pairs with luo_flb_attach(). */
+	return smp_load_acquire(&flb->rec);
+}
+
+static int luo_flb_unregister_locked(struct liveupdate_file_handler *fh,
+				     struct liveupdate_flb *flb,
+				     struct luo_flb *rec)
+{
+	struct luo_flb_link *link = luo_flb_find_link(fh, flb);
+	int err;
+
+	lockdep_assert_held(&rec->lock);
+
+	/* If the handlers went first, an object can keep it all the same. */
+	if (!link)
+		return (rec->flb == flb && !rec->nr_links ?
+			luo_flb_can_leave(rec) : 0) ?: -ENOENT;
+	if (atomic_read(&fh->users))
+		return -EBUSY;
+	err = rec->nr_links > 1 ? 0 : luo_flb_can_leave(rec);
+	if (!err)
+		luo_flb_detach_locked(link);
+	return err;
+}
+
+/* -EINPROGRESS while an operation of it is under way, which can take long. */
+static int luo_flb_try_unregister(struct liveupdate_file_handler *fh,
+				  struct liveupdate_flb *flb,
+				  struct luo_flb *rec)
+{
 	int err;
 
 	guard(rwsem_write)(&luo_handlers_lock);
 	luo_flbs_init_handler(fh);
-	link = luo_flb_find_link(fh, flb);
-	if (!link)
-		return -ENOENT;
-	if (atomic_read(&fh->users))
-		return -EBUSY;
-	err = luo_flb_can_leave(link->rec);
-	if (!err)
-		luo_flb_detach(link);
+	if (!mutex_trylock(&rec->lock))
+		return -EINPROGRESS;
+	err = luo_flb_unregister_locked(fh, flb, rec);
+	mutex_unlock(&rec->lock);
 	return err;
+}
+
+/* The handlers lock is not held meanwhile: others' files are no concern of it. */
+static int luo_flb_wait(struct luo_flb *rec, int why, int changes)
+{
+	if (why == -EAGAIN)
+		return wait_event_killable(luo_flb_change_wait,
+					   atomic_read(&luo_flb_changes) != changes);
+
+	if (mutex_lock_killable(&rec->lock))
+		return -EINTR;
+	mutex_unlock(&rec->lock);
+	return 0;
 }
 
 /**
@@ -209,10 +264,11 @@ static int luo_flb_try_unregister(struct liveupdate_file_handler *fh,
  * @fh:  the handler
  * @flb: the state
  *
- * If this is the last handler of @flb, waits for operations of @flb that are
- * under way, and for whoever still holds an object whose files are gone: from a
- * success on, nobody refers to @flb or calls an operation of it. Files are not
- * waited for, since they can be there for ever.
+ * If this is the last handler of @flb, or that has gone before, waits for whoever
+ * still holds an object whose files are gone: after 0, and after -%ENOENT where
+ * there is no other handler, nobody refers to @flb or calls an operation of it.
+ * Operations that are under way are waited for, too. Files are not waited for,
+ * since they can be there for ever.
  *
  * Neither waits nor fails in a module's exit: a module cannot be unloaded while
  * a file needs its state, or an object of it is there. What came in and was not
@@ -224,25 +280,27 @@ static int luo_flb_try_unregister(struct liveupdate_file_handler *fh,
  *
  * * -%EOPNOTSUPP - live update is off
  * * -%ENOENT     - @flb is not registered with @fh
- * * -%EBUSY      - @fh has files, or this is the last handler of @flb, an object
- *   of it is there, and files need it
+ * * -%EBUSY      - @fh has files, or @flb has no other handler, an object of it
+ *   is there, and files need it
  * * -%EINTR      - killed while waiting
  */
 int liveupdate_unregister_flb(struct liveupdate_file_handler *fh,
 			      struct liveupdate_flb *flb)
 {
-	int puts, err;
+	struct luo_flb *rec = luo_flb_record(flb);
+	int changes, err;
 
 	if (!liveupdate_enabled())
 		return -EOPNOTSUPP;
+	if (!rec)
+		return -ENOENT;
 
 	for (;;) {
-		puts = atomic_read(&luo_flb_puts);
-		err = luo_flb_try_unregister(fh, flb);
-		if (err != -EAGAIN)
+		changes = atomic_read(&luo_flb_changes);
+		err = luo_flb_try_unregister(fh, flb, rec);
+		if (err != -EAGAIN && err != -EINPROGRESS)
 			return err;
-		if (wait_event_killable(luo_flb_put_wait,
-					atomic_read(&luo_flb_puts) != puts))
+		if (luo_flb_wait(rec, err, changes))
 			return -EINTR;
 	}
 }
@@ -262,20 +320,6 @@ void luo_flbs_unregister_all(struct liveupdate_file_handler *fh)
 
 	list_for_each_entry_safe_reverse(link, n, &fh->flbs, list)
 		luo_flb_detach(link);
-}
-
-/* After the lock of the record: who waits looks again. */
-static void luo_flb_was_put(void)
-{
-	atomic_inc(&luo_flb_puts);
-	wake_up_all(&luo_flb_put_wait);
-}
-
-/* A record once seen is there for good. */
-static struct luo_flb *luo_flb_record(struct liveupdate_flb *flb)
-{
-	/* Pairs with luo_flb_attach(). */
-	return smp_load_acquire(&flb->rec);
 }
 
 /**
@@ -338,7 +382,7 @@ void liveupdate_flb_put_incoming(struct liveupdate_flb *flb)
 		rec->in.refs--;
 		luo_flb_finish_idle(rec);
 	}
-	luo_flb_was_put();
+	luo_flb_changed();
 }
 EXPORT_SYMBOL_GPL(liveupdate_flb_put_incoming);
 
@@ -393,6 +437,6 @@ void liveupdate_flb_put_outgoing(struct liveupdate_flb *flb)
 		rec->out.refs--;
 		luo_flb_unpreserve_idle(rec);
 	}
-	luo_flb_was_put();
+	luo_flb_changed();
 }
 EXPORT_SYMBOL_GPL(liveupdate_flb_put_outgoing);

@@ -170,8 +170,8 @@ EXPORT_SYMBOL_GPL(liveupdate_register_file_handler);
  *
  * Never fails in a module's exit: a module whose handler has a file cannot be
  * unloaded. What the previous kernel left of this kind stays where it is and
- * waits for a handler. Its FLBs are unregistered from it; an FLB that is going
- * to be freed has to be unregistered before.
+ * waits for a handler. Its FLBs are unregistered from it; before one is freed,
+ * liveupdate_unregister_flb() has to say that nobody refers to it.
  *
  * Context: process context, may sleep.
  * Return: 0, or

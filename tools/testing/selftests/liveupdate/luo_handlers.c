@@ -307,6 +307,81 @@ static void unregistering_waits(struct __test_metadata *_metadata, int dev)
 	EXPECT_EQ(0, ctl("register_flb 0 2"));
 }
 
+static bool await_sleep(pid_t pid)
+{
+	int i;
+
+	for (i = 0; i < 1000 && !sleeps(pid); i++)
+		usleep(10000);
+	return i < 1000;
+}
+
+/* The handler goes first: the FLB is not to be freed as long as its object is held. */
+static void unregistering_the_handler_first(struct __test_metadata *_metadata, int dev)
+{
+	int session = lu_create(dev, "one");
+	pid_t waiter;
+
+	ASSERT_EQ(0, add_file(session, 0, 1));
+	ASSERT_EQ(0, ctl("get_out 2"));
+	close(session);
+	ASSERT_EQ(0, ctl("unregister 0"));
+	waiter = in_the_background(unregister_flb_2, 0);
+	ASSERT_TRUE(await_sleep(waiter));
+	ctl("clear");
+	ASSERT_EQ(0, ctl("put_out 2"));
+	EXPECT_EQ(ENOENT, exit_status(waiter));
+	EXPECT_TRUE(logged("flb_unpreserve 2 0\n"));
+	EXPECT_EQ(0, ctl("register_flb 0 0"));
+	EXPECT_EQ(0, ctl("register_flb 0 1"));
+	EXPECT_EQ(0, ctl("register_flb 0 2"));
+	EXPECT_EQ(0, ctl("register 0"));
+}
+
+static int unregister_flb_0(int unused)
+{
+	return ctl("unregister_flb 1 0");
+}
+
+static int add_one(int session)
+{
+	return add_file(session, 0, 1);
+}
+
+static int add_memfd(int session)
+{
+	return lu_preserve(session, lu_memfd("m", LU_PAGE, 1), 1);
+}
+
+/* An operation that takes long holds up neither others' files nor a kill. */
+static void unregistering_during_an_operation(struct __test_metadata *_metadata, int dev)
+{
+	int session = lu_create(dev, "one"), other = lu_create(dev, "two"), status, i;
+	pid_t adder, waiter, tenant;
+
+	ctl("clear");
+	ASSERT_EQ(0, ctl("hold flb_preserve"));
+	adder = in_the_background(add_one, session);
+	for (i = 0; i < 1000 && lu_count_lines(DIR "log", "flb_preserve 0") < 1; i++)
+		usleep(10000);
+	ASSERT_LT(i, 1000);
+	waiter = in_the_background(unregister_flb_0, 0);
+	ASSERT_TRUE(await_sleep(waiter));
+	tenant = in_the_background(add_memfd, other);
+	for (i = 0; i < 1000 && waitpid(tenant, &status, WNOHANG) != tenant; i++)
+		usleep(10000);
+	EXPECT_LT(i, 1000);
+	EXPECT_EQ(0, status);
+	ASSERT_EQ(0, kill(waiter, SIGKILL));
+	ASSERT_EQ(waiter, waitpid(waiter, &status, 0));
+	ASSERT_EQ(0, ctl("release"));
+	EXPECT_EQ(0, exit_status(adder));
+	EXPECT_EQ(-EEXIST, ctl("register_flb 1 0"));
+	close(session);
+	close(other);
+	ctl("clear");
+}
+
 /* Everything that needs no second kernel. */
 HANDLERS(one_kernel)
 {
@@ -316,6 +391,8 @@ HANDLERS(one_kernel)
 	outgoing_object(_metadata, self->dev);
 	registering(_metadata, self->dev);
 	unregistering_waits(_metadata, self->dev);
+	unregistering_the_handler_first(_metadata, self->dev);
+	unregistering_during_an_operation(_metadata, self->dev);
 	failing_freeze(_metadata, self->dev);
 	stopped_reboot(_metadata, self->dev);
 	slow_close(_metadata, self->dev);
