@@ -131,6 +131,9 @@ static void forget_answers(void)
 	TAILQ_FOREACH(conn, &conns, link) {
 		conn->answer = CONN_NOT_ASKED;
 		conn->leaves = false;
+		/* Whether it lives does not matter any more, and it may want to come back. */
+		if (conn->dead && conn->exited)
+			event_active(conn->exited, EV_TIMEOUT, 0);
 		if (conn->deadline)
 			event_del(conn->deadline);
 	}

@@ -231,6 +231,26 @@ UPDATE_TEST(client_that_loses_its_connection_when_it_is_suspended)
 	EXPECT_EQ(0, luod_ask_with(&self->b, ATTACH, &self->session_b, 1));
 }
 
+/* The update is off before luod knows why it went: nobody waits for that. */
+UPDATE_TEST(client_that_comes_back_at_once)
+{
+	struct timespec before, now;
+
+	ASSERT_EQ(0, all_prepare(self));
+	ASSERT_EQ(0, luod_follow(&self->b, "suspend"));
+	clock_gettime(CLOCK_MONOTONIC, &before);
+	luod_leave(&self->b);
+	EXPECT_EQ(0, luod_ask(&self->root, LUOD_CANCEL));
+	ASSERT_EQ(0, luod_connect(&self->b, BOB));
+	EXPECT_EQ(0, luod_ask_with(&self->b, ATTACH, &self->session_b, 1));
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	/* So that this was no end of two seconds. */
+	EXPECT_GT(2, now.tv_sec - before.tv_sec);
+	ASSERT_EQ(0, luod_ask(&self->root, LUOD_UPDATE));
+	EXPECT_EQ(0, luod_event(&self->b, "prepare"));
+	EXPECT_EQ(0, luod_ask(&self->root, LUOD_CANCEL));
+}
+
 /* A process that is a client, until it is killed. */
 static pid_t start_client(uid_t uid, const char *name)
 {
