@@ -181,6 +181,20 @@ static int check_all_here(struct call *call)
 			 last, whose, n);
 }
 
+/* Before anybody stands still for it. */
+static int check_loaded(struct call *call)
+{
+	int err;
+
+	if (!image_loaded())
+		return call_fail(call, -ENOEXEC, "no image is loaded");
+	err = image_renew();
+	if (err == -ESTALE)
+		return call_fail(call, err,
+				 "the image that is loaded is not luod's, who can say whether it takes what is preserved: luoctl load");
+	return err ? call_fail(call, err, "%s", image_explain(err)) : 0;
+}
+
 /* The answer says that it begins; how it goes on is told by events. */
 int call_update(struct call *call)
 {
@@ -188,16 +202,15 @@ int call_update(struct call *call)
 	bool made;
 	int err;
 
-	err = update_running() ? -EBUSY : check_all_here(call);
-	if (!err) {
-		made = journal_make(call->device);
-		err = update_start(&call->req, &number);
-		drop_new_journal(made);
-	}
-	if (err == -EBUSY)
-		return call_fail(call, err, "an update is running");
-	if (err == -ENOEXEC)
-		return call_fail(call, err, "no image is loaded");
+	if (update_running())
+		return call_fail(call, -EBUSY, "an update is running");
+	err = check_all_here(call);
+	if (err)
+		return err;
+	made = journal_make(call->device);
+	call_leave_device(call);
+	err = check_loaded(call) ?: update_start(&call->req, &number);
+	drop_new_journal(made);
 	if (err)
 		return err;
 	put_number(call->reply, "update", number);

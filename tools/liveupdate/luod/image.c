@@ -21,6 +21,9 @@
 /* Is there while an image is loaded for a trial, in case that luod dies then. */
 #define TRIAL	"/run/luod.trial"
 
+/* Is there while luod's image is loaded, for the next luod to know. */
+#define OURS		"/run/luod.image"
+
 /* Larger than any image: what is larger is not kept in memory. */
 #define COPY_MAX	(1024L * 1024 * 1024)
 
@@ -35,6 +38,9 @@ static struct {
 
 /* What is loaded is not to be gone into. */
 static bool trial;
+
+/* What is loaded is what luod loaded, as far as luod can know. */
+static bool ours;
 
 /* A trial is loaded that could not be unloaded, or another's image in its place. */
 static bool doubtful;
@@ -145,6 +151,18 @@ static int copy_file(int from)
 	return err;
 }
 
+/* Without the mark, a luod that is started again wants it loaded again. */
+static void set_ours(bool is)
+{
+	int fd = is ? open(OURS, O_WRONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600) : -1;
+
+	if (fd >= 0)
+		close(fd);
+	else if (!is && ours)
+		unlink(OURS);
+	ours = is;
+}
+
 static void close_files(int kernel, int initrd)
 {
 	if (kernel >= 0)
@@ -187,6 +205,7 @@ static void forget(void)
  */
 void image_start(void)
 {
+	ours = !access(OURS, F_OK);
 	if (access(TRIAL, F_OK))
 		return;
 	trial = true;
@@ -244,6 +263,7 @@ int image_load(int kernel, int initrd, const char *cmdline)
 		keep(kernel, initrd, line);
 	}
 	doubtful = false;
+	set_ours(true);
 	return 0;
 }
 
@@ -254,9 +274,27 @@ bool image_loaded(void)
 {
 	bool loaded = any_loaded();
 
-	if (!loaded)
+	if (!loaded) {
 		doubtful = false;
+		set_ours(false);
+	}
 	return loaded && !doubtful;
+}
+
+/**
+ * image_renew - have the kernel look at the image once more
+ *
+ * It looked when the image was loaded, and then there may have been nothing to
+ * lose, or pages that are damaged by now.
+ *
+ * Return: 0, also for an image that another luod has loaded; why the image cannot
+ * be loaded any more, and it still is; -%ESTALE for one that is not luod's.
+ */
+int image_renew(void)
+{
+	if (!ours)
+		return -ESTALE;
+	return image.kernel < 0 ? 0 : file_load(image.kernel, image.initrd, image.cmdline);
 }
 
 /* The trial was a success: load what was loaded before it. */

@@ -11,6 +11,7 @@ void image_start(void);
 int image_load(int kernel, int initrd, const char *cmdline);
 int image_check(int kernel, int initrd, const char *cmdline);
 bool image_loaded(void);
+int image_renew(void);
 int image_jump(void);
 const char *image_explain(int err);
 

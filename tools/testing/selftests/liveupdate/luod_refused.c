@@ -3,6 +3,7 @@
  * Updates by the agent that do not come about, for every reason there is.
  */
 #include <signal.h>
+#include <sys/resource.h>
 
 #include "lu_harness.h"
 #include "luod_util.h"
@@ -90,6 +91,55 @@ UPDATE_TEST(no_image)
 {
 	ASSERT_EQ(0, lu_unload());
 	EXPECT_EQ(-ENOEXEC, luod_ask(&self->root, LUOD_UPDATE));
+}
+
+/* Nobody asks what somebody else has loaded whether it takes what is preserved. */
+UPDATE_TEST(image_of_another)
+{
+	ASSERT_EQ(0, lu_unload());
+	ASSERT_EQ(0, luod_ask(&self->root, LUOD_STATUS));
+	ASSERT_EQ(0, lu_load_image("/host/bzImage-b", "kho=on liveupdate=on"));
+	EXPECT_EQ(-ESTALE, luod_ask(&self->root, LUOD_UPDATE));
+	EXPECT_TRUE(luod_has(&self->root, "luoctl load"));
+	ASSERT_EQ(0, luod_load_next(&self->root));
+	/* That one is luod's, for the next luod as well. */
+	ASSERT_EQ(128 + SIGKILL, luod_stop(self->pid, SIGKILL));
+	luod_leave(&self->root);
+	luod_leave(&self->a);
+	luod_leave(&self->b);
+	self->pid = luod_start(NULL);
+	ASSERT_LT(0, self->pid);
+	ASSERT_EQ(0, luod_connect(&self->root, 0));
+	ASSERT_EQ(0, luod_connect(&self->a, ALICE));
+	ASSERT_EQ(0, luod_ask_with(&self->a, ATTACH, &self->session_a, 1));
+	ASSERT_EQ(0, luod_ask(&self->root, "{\"op\":\"update\",\"without\":[1001]}\n"));
+	EXPECT_EQ(0, luod_event(&self->a, "prepare"));
+	EXPECT_EQ(0, luod_ask(&self->root, LUOD_CANCEL));
+	/* As the others leave it. */
+	ASSERT_EQ(0, luod_load_next(&self->root));
+}
+
+/* It could, when it was loaded: the kernel is asked again, before anybody else is. */
+UPDATE_TEST(image_that_is_none_any_more)
+{
+	static const struct rlimit little = { 65536, RLIM_INFINITY };
+	char *const cp[] = { "/bin/cp", "/host/bzImage-b", "/tmp/image", NULL };
+	int fds;
+
+	ASSERT_EQ(0, lu_run(cp));
+	/* No room for a copy. */
+	ASSERT_EQ(0, prlimit(self->pid, RLIMIT_FSIZE, &little, NULL));
+	fds = luod_fds(self->pid);
+	ASSERT_EQ(0, luod_load(&self->root, "/tmp/image", "/host/initrd",
+			       "kho=on liveupdate=on"));
+	EXPECT_TRUE(luod_await_fds(self->pid, fds));
+	ASSERT_EQ(0, truncate("/tmp/image", 512));
+	EXPECT_EQ(-ENOEXEC, luod_ask(&self->root, LUOD_UPDATE));
+	EXPECT_TRUE(luod_has(&self->root, "not a kernel"));
+	EXPECT_EQ('1', luod_loaded());
+	EXPECT_EQ(0, luod_ask(&self->root, LUOD_STATUS));
+	EXPECT_TRUE(luod_has(&self->root, "\"state\":\"idle\""));
+	unlink("/tmp/image");
 }
 
 UPDATE_TEST(client_that_is_late)
