@@ -3,6 +3,7 @@
  * The agent and those who do not mean it well, or make mistakes: its protocol,
  * names and limits, without a reboot.
  */
+#include <poll.h>
 #include <signal.h>
 #include <sys/file.h>
 #include <sys/resource.h>
@@ -409,6 +410,7 @@ TEST_F(luod, more_clients_than_descriptors)
 TEST_F(luod, descriptor_without_a_place)
 {
 	int session = luod_session(&self->a, "vm");
+	struct pollfd unanswered = { .events = POLLIN };
 	struct rlimit usual, none;
 
 	ASSERT_LE(0, session);
@@ -420,7 +422,9 @@ TEST_F(luod, descriptor_without_a_place)
 	none.rlim_cur = luod_fds(self->pid);
 	ASSERT_EQ(0, prlimit(self->pid, RLIMIT_NOFILE, &none, NULL));
 	ASSERT_EQ(0, luod_send(&self->a, "{\"op\":\"attach\"}\n", &session, 1));
-	/* It has been looked at before this is answered, or is right after it. */
+	unanswered.fd = self->a.fd;
+	/* It is not received, and others do not notice. */
+	EXPECT_EQ(0, poll(&unanswered, 1, 300));
 	EXPECT_EQ(0, luod_ask(&self->b, "{\"op\":\"hello\"}\n"));
 	EXPECT_EQ(0, luod_ask(&self->root, "{\"op\":\"hello\"}\n"));
 	ASSERT_EQ(0, prlimit(self->pid, RLIMIT_NOFILE, &usual, NULL));
