@@ -102,17 +102,22 @@ static void get_during_a_freeze(struct __test_metadata *_metadata, int dev)
 {
 	int session = lu_create(dev, "new"), state = lu_state_open();
 	pid_t rebooter;
+	int i;
 
 	ASSERT_LE(0, state);
-	ASSERT_EQ(0, add_file(session, 1, 9));
+	/* A file that is frozen must not need FLB 1. */
+	ASSERT_EQ(0, ctl("unregister_flb 0 1"));
+	ASSERT_EQ(0, ctl("register_flb 1 1"));
+	ASSERT_EQ(0, add_file(session, 0, 9));
 	lu_state_read(state);
 	ASSERT_EQ(0, ctl("fail freeze 1 %d 1", EIO));
 	ASSERT_EQ(0, ctl("hold freeze"));
 	rebooter = in_the_background(jump, 0);
 	ASSERT_TRUE(lu_state_wait(state, 20000));
 	EXPECT_STREQ("frozen", lu_state_read(state));
-	while (lu_count_lines(DIR "log", "freeze 1 9") < 1)
+	for (i = 0; i < 1000 && lu_count_lines(DIR "log", "freeze 0 9") < 1; i++)
 		usleep(10000);
+	ASSERT_LT(i, 1000);
 	EXPECT_EQ(-EAGAIN, ctl("get_in 1"));
 	EXPECT_EQ(0, ctl("get_in 0"));
 	EXPECT_EQ(0, ctl("put_in 0"));
@@ -120,6 +125,8 @@ static void get_during_a_freeze(struct __test_metadata *_metadata, int dev)
 	EXPECT_EQ(EIO, exit_status(rebooter));
 	close(session);
 	close(state);
+	ASSERT_EQ(0, ctl("unregister_flb 1 1"));
+	ASSERT_EQ(0, ctl("register_flb 0 1"));
 }
 
 /* Neither files nor FLBs were finished in B; there, one of each was used. */
