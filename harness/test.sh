@@ -74,14 +74,16 @@ parse()
 	[[ $FLAVOUR != -debug && $FLAVOUR != -debian ]] || enlarge
 }
 
-# Shadow memory, redzones, and the size of a large kernel's scratch.
+# Shadow memory, redzones, and the size of a large kernel's scratch. Nodes have the
+# size that their line says.
 enlarge()
 {
 	local mib=${field[mem]%[MG]}
 
+	field[timeout]=$((field[timeout] * 4))
+	[[ ${field[qemu]} != *memory-backend* ]] || return 0
 	[[ ${field[mem]} != *G ]] || mib=$((mib * 1024))
 	field[mem]=$((mib * 2 + 1024))M
-	field[timeout]=$((field[timeout] * 4))
 }
 
 wanted()
