@@ -215,6 +215,7 @@ static void memfd_luo_pin(struct folio *folio)
 	}
 	folio_ref_inc(folio);
 	atomic_inc(&folio->_pincount);
+	/* As in memfd_luo_pin_page(). */
 	smp_mb__after_atomic();
 }
 

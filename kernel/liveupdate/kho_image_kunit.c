@@ -67,13 +67,14 @@ static void kho_image_test_hides(struct kunit *test)
 }
 
 /* Lists of images, off and on without a word. */
-#define KHO_TEST_LIST(word)						\
-	KHO_FDT_COMPATIBLE "\0kho=" word "\0" LUO_FDT_COMPATIBLE "\0"	\
-	LUO_FDT_SESSION_COMPATIBLE "\0" LUO_FDT_FLB_COMPATIBLE "\0"	\
-	MEMFD_LUO_FH_COMPATIBLE "\0liveupdate=" word
+#define KHO_TEST_FORMATS						\
+	LUO_FDT_COMPATIBLE "\0" LUO_FDT_SESSION_COMPATIBLE "\0"		\
+	LUO_FDT_FLB_COMPATIBLE "\0" MEMFD_LUO_FH_COMPATIBLE
 
-static const char kho_test_off[] = KHO_TEST_LIST("off");
-static const char kho_test_on[] = KHO_TEST_LIST("yes");
+static const char kho_test_off[] =
+	KHO_FDT_COMPATIBLE "\0kho=off\0" KHO_TEST_FORMATS "\0liveupdate=off";
+static const char kho_test_on[] =
+	KHO_FDT_COMPATIBLE "\0kho=yes\0" KHO_TEST_FORMATS "\0liveupdate=yes";
 
 /* What an image with a command line of its own is found to be. */
 static void kho_image_test_built_in(struct kunit *test)

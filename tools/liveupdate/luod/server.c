@@ -163,6 +163,7 @@ static int listen_at(int fd, unsigned int mode)
 {
 	mode_t mask = umask(0777 & ~mode);
 	int err = bind(fd, (struct sockaddr *)&address, sizeof(address)) ? -errno : 0;
+
 	umask(mask);
 	if (!err && listen(fd, BACKLOG))
 		err = -errno;

@@ -378,7 +378,7 @@ LIFECYCLE(memory_pressure)
 
 	ASSERT_EQ(0, read_areas(&areas));
 	if (self->stage == 1) {
-		filler_size = (lu_free_kib() - 112 * LU_KIB) * LU_KIB & ~(LU_PAGE - 1);
+		filler_size = (lu_free_kib() - 100 * LU_KIB) * LU_KIB & ~(LU_PAGE - 1);
 		filler = mmap(NULL, filler_size, PROT_READ | PROT_WRITE,
 			      MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 		ASSERT_NE(MAP_FAILED, filler);

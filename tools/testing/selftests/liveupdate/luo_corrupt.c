@@ -9,7 +9,6 @@
  */
 #include <syslog.h>
 
-
 #include "lu_harness.h"
 #include "lu_monitor.h"
 

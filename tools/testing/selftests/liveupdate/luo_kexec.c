@@ -9,7 +9,6 @@
 #include <sys/utsname.h>
 #include <syslog.h>
 
-
 #include "lu_harness.h"
 
 #define SIZE	LU_MIB
