@@ -58,7 +58,7 @@ LIFECYCLE(memory_error)
 
 /* A page that is none of memory's, or a copy would be taken for the original. */
 static struct {
-	_Alignas(64) uint64_t before;
+	uint64_t before __attribute__((aligned(64)));
 	char page[LU_PAGE];
 } found, wanted;
 
