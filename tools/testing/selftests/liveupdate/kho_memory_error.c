@@ -56,11 +56,14 @@ LIFECYCLE(memory_error)
 	LU_JUMP();
 }
 
-/* A page that is none of memory's, or a copy would be taken for the original. */
-static struct {
-	uint64_t before __attribute__((aligned(64)));
-	char page[LU_PAGE];
-} found, wanted;
+/*
+ * Pages that are none of memory's, or a copy would be taken for the original: arrays
+ * lie at multiples of 16 bytes (psABI), and these begin in between.
+ */
+#define BETWEEN		8
+
+static char found_room[BETWEEN + LU_PAGE], wanted_room[BETWEEN + LU_PAGE];
+static char * const found = found_room + BETWEEN, * const wanted = wanted_room + BETWEEN;
 
 /*
  * Pages of memory that @is says yes to get a memory error: how many there were.
@@ -84,8 +87,8 @@ static int poison_memory(bool (*is)(const char page[LU_PAGE]))
 		for (; start < end; start += LU_PAGE) {
 			/* In scratch there may be copies, from the kernel before. */
 			if (in_areas(&areas, start) ||
-			    pread(mem, found.page, LU_PAGE, start) != (ssize_t)LU_PAGE ||
-			    !is(found.page))
+			    pread(mem, found, LU_PAGE, start) != (ssize_t)LU_PAGE ||
+			    !is(found))
 				continue;
 			snprintf(text, sizeof(text), "%llu", start);
 			printf("# a memory error at %#llx\n", start);
@@ -118,9 +121,9 @@ static bool is_description(const char page[LU_PAGE])
 
 static bool is_note(const char page[LU_PAGE])
 {
-	if (!wanted.page[0])
-		lu_fill_mem(wanted.page, 3 * LU_PAGE, LU_PAGE, 99);
-	return !memcmp(page, wanted.page, LU_PAGE);
+	if (!wanted[0])
+		lu_fill_mem(wanted, 3 * LU_PAGE, LU_PAGE, 99);
+	return !memcmp(page, wanted, LU_PAGE);
 }
 
 /* A file that is one large folio, and the page of it that breaks. */
@@ -129,14 +132,12 @@ static bool is_note(const char page[LU_PAGE])
 
 static bool is_broken(const char page[LU_PAGE])
 {
-	static struct {
-		_Alignas(64) uint64_t before;
-		char page[LU_PAGE];
-	} broken;
+	static char room[BETWEEN + LU_PAGE];
+	char *broken = room + BETWEEN;
 
-	if (!broken.page[0])
-		lu_fill_mem(broken.page, BROKEN, LU_PAGE, 98);
-	return !memcmp(page, broken.page, LU_PAGE);
+	if (!broken[0])
+		lu_fill_mem(broken, BROKEN, LU_PAGE, 98);
+	return !memcmp(page, broken, LU_PAGE);
 }
 
 static int large_memfd(void)
