@@ -31,6 +31,7 @@
 
 #define pr_fmt(fmt) "KHO: " fmt
 
+#include <kunit/visibility.h>
 #include <linux/bitmap.h>
 #include <linux/crash_dump.h>
 #include <linux/io.h>
@@ -42,19 +43,10 @@
 
 #include "kho_internal.h"
 
-/* Blocks of which it is noted whether something in them is preserved. */
-#define KHO_BLOCK_PAGES		MAX_ORDER_NR_PAGES
-
 struct kho_in kho_in __ro_after_init;
 
-/*
- * One bit per KHO_BLOCK_PAGES pages; %NULL unless there is something to keep.
- * Not changed after the takeover.
- */
-static unsigned long *kho_blocks;
-static unsigned long kho_nr_blocks;
-/* The orders that occur in the map at the takeover. */
-static u64 kho_orders;
+/* What is kept of the previous kernel. Not changed after the takeover. */
+static struct kho_kept kho_kept;
 /* Free runs beside preserved pages that went to the page allocator. */
 static atomic_long_t kho_nr_runs;
 
@@ -179,62 +171,99 @@ static int __init kho_untake_node(struct kho_map_walk *walk, phys_addr_t phys)
 	return 0;
 }
 
-static int __init kho_untake_leaf(struct kho_map_walk *walk, u64 key,
-				  const unsigned long *bits)
+/* For a walk that is about the nodes. */
+static int __init kho_pass_leaf(struct kho_map_walk *walk, u64 key,
+				const unsigned long *bits)
 {
 	return 0;
 }
 
-static void __init kho_note_blocks(unsigned long pfn, unsigned long end)
+/* Reserve the nodes of the map, all of them or none. */
+static bool __init kho_take_nodes(void)
 {
-	pfn /= KHO_BLOCK_PAGES;
-	end = DIV_ROUND_UP(end, KHO_BLOCK_PAGES);
-	bitmap_set(kho_blocks, pfn, end - pfn);
+	struct kho_take take = {
+		.walk = { .node = kho_take_node, .leaf = kho_pass_leaf },
+	};
+
+	if (!kho_map_walk(&take.walk, kho_in.map_root))
+		return true;
+
+	take.walk.node = kho_untake_node;
+	kho_map_walk(&take.walk, kho_in.map_root);
+	return false;
 }
 
-static int __init kho_take_leaf(struct kho_map_walk *walk, u64 key,
+struct kho_note {
+	struct kho_map_walk walk;
+	struct kho_kept *kept;
+};
+
+static int __init kho_pass_node(struct kho_map_walk *walk, phys_addr_t phys)
+{
+	return 0;
+}
+
+static int __init kho_note_leaf(struct kho_map_walk *walk, u64 key,
 				const unsigned long *bits)
 {
+	struct kho_note *note = container_of(walk, struct kho_note, walk);
 	unsigned int order = kho_key_order(key);
-	unsigned long per_block, bit, pfn;
+	unsigned long per_block, bit, block, nr;
 
-	kho_orders |= BIT_ULL(order);
+	note->kept->orders |= BIT_ULL(order);
 	per_block = max(KHO_BLOCK_PAGES >> order, 1UL);
+	nr = max((1UL << order) / KHO_BLOCK_PAGES, 1UL);
 
 	for (bit = 0; bit < KHO_MAP_LEAF_BITS; bit += per_block) {
 		bit = find_next_bit(bits, KHO_MAP_LEAF_BITS, bit);
 		if (bit >= KHO_MAP_LEAF_BITS)
 			break;
 		bit = round_down(bit, per_block);
-		pfn = kho_key_pfn(key + bit);
-		kho_note_blocks(pfn, pfn + (per_block << order));
+		block = kho_key_pfn(key + bit) / KHO_BLOCK_PAGES;
+		bitmap_set(note->kept->blocks, block, nr);
 	}
 	return 0;
 }
 
-static bool __init kho_take_map(void)
+/**
+ * kho_note_kept - note in which blocks of memory something is preserved
+ * @kept: has the address of the map, and a clear bit for every block
+ *
+ * Context: boot.
+ */
+VISIBLE_IF_KUNIT void __init kho_note_kept(struct kho_kept *kept)
 {
-	struct kho_take take = {
-		.walk = { .node = kho_take_node, .leaf = kho_take_leaf },
+	struct kho_note note = {
+		.walk = { .node = kho_pass_node, .leaf = kho_note_leaf },
+		.kept = kept,
 	};
 
-	kho_nr_blocks = DIV_ROUND_UP(max_pfn, KHO_BLOCK_PAGES) + 1;
-	kho_blocks = memblock_alloc(BITS_TO_LONGS(kho_nr_blocks) * sizeof(long),
-				    SMP_CACHE_BYTES);
-	if (!kho_blocks) {
+	kho_map_walk(&note.walk, kept->map_root);
+}
+
+static bool __init kho_take_map(void)
+{
+	unsigned long nr_blocks = DIV_ROUND_UP(max_pfn, KHO_BLOCK_PAGES) + 1;
+	unsigned long *blocks;
+
+	blocks = memblock_alloc(BITS_TO_LONGS(nr_blocks) * sizeof(long),
+				SMP_CACHE_BYTES);
+	if (!blocks) {
 		kho_give_up("no memory for %lu blocks, scratch is too small",
-			    kho_nr_blocks);
+			    nr_blocks);
 		return false;
 	}
-	if (!kho_map_walk(&take.walk, kho_in.map_root))
-		return true;
-
-	take.walk.node = kho_untake_node;
-	take.walk.leaf = kho_untake_leaf;
-	kho_map_walk(&take.walk, kho_in.map_root);
-	memblock_free(kho_blocks, BITS_TO_LONGS(kho_nr_blocks) * sizeof(long));
-	kho_blocks = NULL;
-	return false;
+	if (!kho_take_nodes()) {
+		memblock_free(blocks, BITS_TO_LONGS(nr_blocks) * sizeof(long));
+		return false;
+	}
+	kho_kept = (struct kho_kept) {
+		.map_root = kho_in.map_root,
+		.blocks = blocks,
+		.nr_blocks = nr_blocks,
+	};
+	kho_note_kept(&kho_kept);
+	return true;
 }
 
 /* What opening a run of memory costs the boot depends on how many there are. */
@@ -249,10 +278,11 @@ static void __init kho_walk_empty(unsigned int order, unsigned int *nr_by_order)
 	unsigned long start, end = 0;
 
 	for (;;) {
-		start = find_next_zero_bit(kho_blocks, kho_nr_blocks, end);
-		if (start >= kho_nr_blocks)
+		start = find_next_zero_bit(kho_kept.blocks, kho_kept.nr_blocks,
+					   end);
+		if (start >= kho_kept.nr_blocks)
 			break;
-		end = find_next_bit(kho_blocks, kho_nr_blocks, start);
+		end = find_next_bit(kho_kept.blocks, kho_kept.nr_blocks, start);
 		if (nr_by_order)
 			nr_by_order[ilog2(end - start)]++;
 		else if (end - start >= 1UL << order)
@@ -273,7 +303,7 @@ static void __init kho_open_memory(void)
 	unsigned int nr_by_order[BITS_PER_LONG] = {}, nr, order, i;
 
 	kho_walk_empty(0, nr_by_order);
-	order = ilog2(kho_nr_blocks);
+	order = ilog2(kho_kept.nr_blocks);
 	nr = nr_by_order[order];
 	while (order && nr + nr_by_order[order - 1] <= KHO_OPEN_RUNS)
 		nr += nr_by_order[--order];
@@ -414,16 +444,17 @@ void __init kho_memory_init(void)
 }
 
 /* Which pages of the block at @pfn are preserved, one bit per page. */
-static void kho_block_mask(unsigned long pfn, unsigned long *mask)
+static void __meminit kho_block_mask(const struct kho_kept *kept,
+				     unsigned long pfn, unsigned long *mask)
 {
-	u64 orders = kho_orders;
+	u64 orders = kept->orders;
 
 	bitmap_zero(mask, KHO_BLOCK_PAGES);
 
 	while (orders) {
 		unsigned int order = __ffs64(orders);
 		u64 key = kho_map_key(pfn, order);
-		const unsigned long *bits = kho_map_peek(kho_in.map_root, key);
+		const unsigned long *bits = kho_map_peek(kept->map_root, key);
 		unsigned long bit, base = key & (KHO_MAP_LEAF_BITS - 1);
 
 		orders &= orders - 1;
@@ -482,6 +513,51 @@ kho_free_between(const unsigned long *mask, unsigned long pfn,
 }
 
 /**
+ * kho_free_around_kept - free a range of pages, but for those that are kept
+ * @kept:      which are
+ * @start_pfn: first page
+ * @end_pfn:   page after the last
+ * @free_run:  as for kho_free_around()
+ * @nr_runs:   counts how many runs were freed beside pages that are kept
+ *
+ * Return: the number of pages freed, or counted.
+ */
+VISIBLE_IF_KUNIT unsigned long __meminit
+kho_free_around_kept(const struct kho_kept *kept, unsigned long start_pfn,
+		     unsigned long end_pfn, kho_free_run_t free_run,
+		     unsigned long *nr_runs)
+{
+	DECLARE_BITMAP(mask, KHO_BLOCK_PAGES);
+	unsigned long run = start_pfn, pfn = start_pfn, nr_kept = 0;
+
+	while (kept->blocks && pfn < end_pfn) {
+		unsigned long block, base, end;
+
+		block = find_next_bit(kept->blocks, kept->nr_blocks,
+				      pfn / KHO_BLOCK_PAGES);
+		base = block * KHO_BLOCK_PAGES;
+		if (block >= kept->nr_blocks || base >= end_pfn)
+			break;
+
+		pfn = max(pfn, base);
+		end = min(end_pfn - base, KHO_BLOCK_PAGES);
+		kho_block_mask(kept, base, mask);
+		bitmap_clear(mask, 0, pfn - base);
+		nr_kept += bitmap_weight(mask, end);
+		pfn = base + end;
+		if (!free_run)
+			continue;
+
+		run = kho_free_between(mask, base, base + end, run, free_run,
+				       nr_runs);
+	}
+	if (free_run && run < end_pfn)
+		free_run(run, end_pfn);
+
+	return end_pfn - start_pfn - nr_kept;
+}
+
+/**
  * kho_free_around - free a range of pages, but for those that are preserved
  * @start_pfn: first page
  * @end_pfn:   page after the last
@@ -497,36 +573,13 @@ unsigned long __meminit kho_free_around(unsigned long start_pfn,
 					unsigned long end_pfn,
 					kho_free_run_t free_run)
 {
-	DECLARE_BITMAP(mask, KHO_BLOCK_PAGES);
-	unsigned long run = start_pfn, pfn = start_pfn, kept = 0, nr_runs = 0;
+	unsigned long nr_runs = 0, nr;
 
-	while (kho_blocks && pfn < end_pfn) {
-		unsigned long block, base, end;
-
-		block = find_next_bit(kho_blocks, kho_nr_blocks,
-				      pfn / KHO_BLOCK_PAGES);
-		base = block * KHO_BLOCK_PAGES;
-		if (block >= kho_nr_blocks || base >= end_pfn)
-			break;
-
-		pfn = max(pfn, base);
-		end = min(end_pfn - base, KHO_BLOCK_PAGES);
-		kho_block_mask(base, mask);
-		bitmap_clear(mask, 0, pfn - base);
-		kept += bitmap_weight(mask, end);
-		pfn = base + end;
-		if (!free_run)
-			continue;
-
-		run = kho_free_between(mask, base, base + end, run, free_run,
-				       &nr_runs);
-	}
+	nr = kho_free_around_kept(&kho_kept, start_pfn, end_pfn, free_run,
+				  &nr_runs);
 	if (nr_runs)
 		atomic_long_add(nr_runs, &kho_nr_runs);
-	if (free_run && run < end_pfn)
-		free_run(run, end_pfn);
-
-	return end_pfn - start_pfn - kept;
+	return nr;
 }
 
 static unsigned long __init kho_kept_pages(void)
@@ -557,9 +610,10 @@ void __init kho_boot_late(void)
 		return;
 
 	/* What is freed from here on was reserved: nothing of it is kept. */
-	blocks = __pa(kho_blocks);
-	kho_blocks = NULL;
-	memblock_free_late(blocks, BITS_TO_LONGS(kho_nr_blocks) * sizeof(long));
+	blocks = __pa(kho_kept.blocks);
+	kho_kept.blocks = NULL;
+	memblock_free_late(blocks,
+			   BITS_TO_LONGS(kho_kept.nr_blocks) * sizeof(long));
 
 	pr_info("%lu KiB of the previous kernel kept, %ld runs of free pages between\n",
 		kho_kept_pages() << (PAGE_SHIFT - 10),

@@ -1,9 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Unit tests of what the boot checks in the map of the previous kernel.
+ * Unit tests of what the boot checks in the map of the previous kernel, and of
+ * how memory is freed around what is kept.
  */
 #include <kunit/test.h>
+#include <linux/bitmap.h>
 #include <linux/mm.h>
+#include <linux/prandom.h>
 
 #include "kho_internal.h"
 
@@ -111,7 +114,157 @@ static void __init kho_boot_test_keys(struct kunit *test)
 		KUNIT_EXPECT_FALSE(test, kho_leaf_init(&leaf, 1ULL << bit, bits));
 }
 
+/* Memory with blocks of all orders in it, here and there, and a plain model. */
+#define KHO_KEPT_BLOCKS		24
+#define KHO_KEPT_PAGES		(KHO_KEPT_BLOCKS * KHO_BLOCK_PAGES)
+#define KHO_KEPT_ROUNDS		400
+
+struct kho_kept_test {
+	struct kho_kept kept;
+	struct rnd_state rnd;
+	u64 orders;
+	DECLARE_BITMAP(pages, KHO_KEPT_PAGES);	/* kept, from KHO_TEST_PFN on */
+	DECLARE_BITMAP(freed, KHO_KEPT_PAGES);
+	unsigned long end;			/* of the run before */
+	unsigned int nr_runs;
+	bool wrong;				/* a run that touches another */
+};
+
+static struct kho_kept_test *kho_kept_test __initdata;
+
+static void __init kho_test_free_run(unsigned long start, unsigned long end)
+{
+	struct kho_kept_test *t = kho_kept_test;
+
+	t->wrong |= start >= end || start <= t->end;
+	t->end = end;
+	t->nr_runs++;
+	bitmap_set(t->freed, start - KHO_TEST_PFN, end - start);
+}
+
+static bool __init kho_test_is_clear(const unsigned long *bits,
+				     unsigned long bit, unsigned long nr)
+{
+	return find_next_bit(bits, bit + nr, bit) >= bit + nr;
+}
+
+/* Keep some blocks, or give the same up. */
+static void __init kho_test_keep(struct kunit *test, struct kho_kept_test *t,
+				 bool keep)
+{
+	struct kho_map *map = test->priv;
+	unsigned int i, order;
+
+	prandom_seed_state(&t->rnd, 20261127);
+	for (i = 0; i < KHO_KEPT_ROUNDS; i++) {
+		unsigned long nr, bit;
+
+		/* A few large ones find a place as long as there is much. */
+		if (i < 8)
+			order = KHO_TEST_ORDERS - 1 - i % 4;
+		else
+			order = prandom_u32_state(&t->rnd) % (i % 20 ? 4 : 9);
+		nr = 1UL << order;
+
+		bit = prandom_u32_state(&t->rnd) % (KHO_KEPT_PAGES / nr) * nr;
+		/* The first and the last blocks have nothing. */
+		if (bit < 2 * KHO_BLOCK_PAGES ||
+		    bit + nr > KHO_KEPT_PAGES - 3 * KHO_BLOCK_PAGES)
+			continue;
+		if (!keep) {
+			kho_map_take(map, KHO_TEST_PFN + bit, 1, order);
+			continue;
+		}
+		if (!kho_test_is_clear(t->pages, bit, nr))
+			continue;
+		KUNIT_ASSERT_EQ(test, 0, kho_map_set(map, KHO_TEST_PFN + bit, 1,
+						     order));
+		bitmap_set(t->pages, bit, nr);
+		t->orders |= BIT_ULL(order);
+	}
+}
+
+static void __init kho_test_noted(struct kunit *test, struct kho_kept_test *t)
+{
+	unsigned long first = KHO_TEST_PFN / KHO_BLOCK_PAGES, i;
+
+	KUNIT_EXPECT_EQ(test, t->kept.orders, t->orders);
+	KUNIT_EXPECT_TRUE(test, kho_test_is_clear(t->kept.blocks, 0, first));
+	for (i = 0; i < KHO_KEPT_BLOCKS; i++)
+		KUNIT_EXPECT_EQ(test, !test_bit(first + i, t->kept.blocks),
+				kho_test_is_clear(t->pages, i * KHO_BLOCK_PAGES,
+						  KHO_BLOCK_PAGES));
+}
+
+/* A part of memory, from one page to another. */
+static void __init kho_test_free_part(struct kunit *test,
+				      struct kho_kept_test *t,
+				      unsigned long first, unsigned long end)
+{
+	unsigned long nr = end - first, kept, nr_runs = 0;
+
+	bitmap_zero(t->freed, KHO_KEPT_PAGES);
+	t->end = 0;
+	t->nr_runs = 0;
+	t->wrong = false;
+	kept = bitmap_weight(t->pages, end) - bitmap_weight(t->pages, first);
+
+	KUNIT_EXPECT_EQ(test, nr - kept,
+			kho_free_around_kept(&t->kept, KHO_TEST_PFN + first,
+					     KHO_TEST_PFN + end, NULL,
+					     &nr_runs));
+	KUNIT_EXPECT_EQ(test, nr_runs, 0);
+	KUNIT_EXPECT_EQ(test, nr - kept,
+			kho_free_around_kept(&t->kept, KHO_TEST_PFN + first,
+					     KHO_TEST_PFN + end,
+					     kho_test_free_run, &nr_runs));
+	KUNIT_EXPECT_FALSE(test, t->wrong);
+	KUNIT_EXPECT_EQ(test, t->nr_runs,
+			nr_runs + !test_bit(end - 1, t->pages));
+	/* What is free, and in the part. */
+	KUNIT_EXPECT_EQ(test, nr - kept, bitmap_weight(t->freed, KHO_KEPT_PAGES));
+	KUNIT_EXPECT_TRUE(test, kho_test_is_clear(t->freed, 0, first));
+	KUNIT_EXPECT_FALSE(test, bitmap_intersects(t->freed, t->pages,
+						   KHO_KEPT_PAGES));
+	KUNIT_EXPECT_LE(test, t->end, KHO_TEST_PFN + end);
+}
+
+/* All that is not kept is freed, in runs as long as they can be. */
+static void __init kho_boot_test_free_around(struct kunit *test)
+{
+	struct kho_kept_test *t = kunit_kzalloc(test, sizeof(*t), GFP_KERNEL);
+	unsigned long bits, first, end;
+	unsigned int i;
+
+	KUNIT_ASSERT_NOT_NULL(test, t);
+	kho_kept_test = t;
+	t->kept.map_root = kho_map_root(test->priv);
+	bits = KHO_TEST_PFN / KHO_BLOCK_PAGES + KHO_KEPT_BLOCKS;
+
+	/* On a boot that nobody handed anything to. */
+	kho_test_free_part(test, t, 5, KHO_KEPT_PAGES);
+
+	t->kept.nr_blocks = bits;
+	t->kept.blocks = kunit_kcalloc(test, BITS_TO_LONGS(bits), sizeof(long),
+				       GFP_KERNEL);
+	KUNIT_ASSERT_NOT_NULL(test, t->kept.blocks);
+	kho_test_keep(test, t, true);
+	kho_note_kept(&t->kept);
+	kho_test_noted(test, t);
+	KUNIT_EXPECT_LE(test, BIT_ULL(MAX_PAGE_ORDER), t->orders);
+
+	kho_test_free_part(test, t, 0, KHO_KEPT_PAGES);
+	for (i = 0; i < KHO_KEPT_ROUNDS; i++) {
+		first = prandom_u32_state(&t->rnd) % KHO_KEPT_PAGES;
+		end = first + 1 + prandom_u32_state(&t->rnd) %
+				  (KHO_KEPT_PAGES - first);
+		kho_test_free_part(test, t, first, end);
+	}
+	kho_test_keep(test, t, false);
+}
+
 static struct kunit_case kho_boot_cases[] __refdata = {
+	KUNIT_CASE(kho_boot_test_free_around),
 	KUNIT_CASE(kho_boot_test_apart),
 	KUNIT_CASE(kho_boot_test_apart_wide),
 	KUNIT_CASE(kho_boot_test_keys),

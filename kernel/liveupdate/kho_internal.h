@@ -224,6 +224,33 @@ void kho_ram_watch(void);
 bool kho_ram_gap(unsigned long pfn, struct kho_gap *gap);
 
 /* kho_boot.c */
+/* Blocks of which it is noted whether something in them is preserved. */
+#define KHO_BLOCK_PAGES		MAX_ORDER_NR_PAGES
+
+/**
+ * struct kho_kept - where preserved pages are, while memory is freed
+ * @map_root:  root of the map
+ * @orders:    the orders that occur in it, one bit each
+ * @blocks:    a bit for every KHO_BLOCK_PAGES pages, set if something in them is
+ *             preserved; %NULL if there is nothing to keep
+ * @nr_blocks: how many
+ */
+struct kho_kept {
+	phys_addr_t map_root;
+	u64 orders;
+	unsigned long *blocks;
+	unsigned long nr_blocks;
+};
+
+#if IS_ENABLED(CONFIG_KUNIT)
+void kho_note_kept(struct kho_kept *kept);
+unsigned long kho_free_around_kept(const struct kho_kept *kept,
+				   unsigned long start_pfn,
+				   unsigned long end_pfn,
+				   kho_free_run_t free_run,
+				   unsigned long *nr_runs);
+#endif
+
 void kho_boot_late(void);
 void __kho_give_up(void);
 
