@@ -207,6 +207,14 @@ struct kho_gap {
 
 bool kho_scratch_gap(unsigned long pfn, struct kho_gap *gap);
 
+#if IS_ENABLED(CONFIG_KUNIT)
+phys_addr_t kho_overlap_size(phys_addr_t from, phys_addr_t to,
+			     phys_addr_t start, phys_addr_t end);
+bool kho_scratch_valid(const struct kho_scratch *area, unsigned int cnt);
+phys_addr_t kho_scratch_lacks(phys_addr_t took, phys_addr_t have,
+			      unsigned int percent);
+#endif
+
 /* kho_ram.c */
 /* Pages that were there at boot. */
 struct kho_ram_range {

@@ -19,6 +19,7 @@
 
 #define pr_fmt(fmt) "KHO: " fmt
 
+#include <kunit/visibility.h>
 #include <linux/crash_reserve.h>
 #include <linux/hugetlb.h>
 #include <linux/kexec.h>
@@ -122,9 +123,15 @@ bool kho_touches_scratch(unsigned long pfn, unsigned long nr)
 	return kho_scratch_overlap(PFN_PHYS(start), PFN_PHYS(end - start));
 }
 
-/* Whether an area is one, and touches none of the @cnt in front of it. */
-static bool __init kho_scratch_valid(const struct kho_scratch *area,
-				     unsigned int cnt)
+/**
+ * kho_scratch_valid - whether an area of the previous kernel's can be one
+ * @area: the area
+ * @cnt:  how many come before it in kho_scratch: it must touch none of them
+ *
+ * Return: true if it can.
+ */
+VISIBLE_IF_KUNIT bool __init kho_scratch_valid(const struct kho_scratch *area,
+					       unsigned int cnt)
 {
 	kho_scratch_cnt = cnt;
 	return area->size && area->addr + area->size > area->addr &&
@@ -193,6 +200,25 @@ void __init kho_scratch_drop(void)
 	kho_scratch_cnt = 0;
 }
 
+/**
+ * kho_overlap_size - what two ranges have in common
+ * @from:  first byte of the one
+ * @to:    byte after its last
+ * @start: first byte of the other
+ * @end:   byte after its last
+ *
+ * Return: bytes.
+ */
+VISIBLE_IF_KUNIT phys_addr_t __init kho_overlap_size(phys_addr_t from,
+						     phys_addr_t to,
+						     phys_addr_t start,
+						     phys_addr_t end)
+{
+	from = max(from, start);
+	to = min(to, end);
+	return from < to ? to - from : 0;
+}
+
 /*
  * Bytes that this boot has taken from memblock in a range, without what is not
  * for the boot itself. The next kernel finds the memory for that on its own.
@@ -202,21 +228,9 @@ static phys_addr_t __init kho_boot_size(phys_addr_t start, phys_addr_t end)
 	phys_addr_t size = 0, from, to;
 	u64 i;
 
-	for_each_reserved_mem_range(i, &from, &to) {
-		from = max(from, start);
-		to = min(to, end);
-		if (from < to)
-			size += to - from;
-	}
+	for_each_reserved_mem_range(i, &from, &to)
+		size += kho_overlap_size(from, to, start, end);
 	return size;
-}
-
-static phys_addr_t __init kho_overlap_size(phys_addr_t from, phys_addr_t to,
-					   phys_addr_t start, phys_addr_t end)
-{
-	from = max(from, start);
-	to = min(to, end);
-	return from < to ? to - from : 0;
 }
 
 struct kho_range {
@@ -375,6 +389,23 @@ static phys_addr_t __init kho_scratch_size(phys_addr_t start, phys_addr_t end)
 	return size;
 }
 
+/**
+ * kho_scratch_lacks - what a node is to get of scratch beside what it has
+ * @took:    bytes taken there, in which the areas are counted, up to now
+ * @have:    bytes of scratch there
+ * @percent: of what was taken for the boot itself that the next one may need
+ *
+ * Return: bytes, 0 if it has enough.
+ */
+VISIBLE_IF_KUNIT phys_addr_t __init kho_scratch_lacks(phys_addr_t took,
+						      phys_addr_t have,
+						      unsigned int percent)
+{
+	phys_addr_t need = (took - min(took, have)) * percent / 100;
+
+	return need - min(need, have);
+}
+
 /*
  * What a node has of scratch is to last for what the next boot needs there: its
  * page structures and its share of the hash tables. Returns the bytes for which
@@ -382,7 +413,7 @@ static phys_addr_t __init kho_scratch_size(phys_addr_t start, phys_addr_t end)
  */
 static phys_addr_t __init kho_scratch_add_node(int nid)
 {
-	phys_addr_t took = 0, have = 0, need;
+	phys_addr_t took = 0, have = 0;
 	unsigned long start, end;
 	int n;
 
@@ -390,11 +421,9 @@ static phys_addr_t __init kho_scratch_add_node(int nid)
 		took += kho_boot_took(PFN_PHYS(start), PFN_PHYS(end));
 		have += kho_scratch_size(PFN_PHYS(start), PFN_PHYS(end));
 	}
-	/* The areas count as taken, up to now. */
-	need = (took - min(took, have)) * kho_scratch_arg.percent / 100;
-	if (need <= have)
-		return 0;
-	return kho_scratch_add(need - have, MEMBLOCK_ALLOC_ACCESSIBLE, nid);
+	return kho_scratch_add(kho_scratch_lacks(took, have,
+						 kho_scratch_arg.percent),
+			       MEMBLOCK_ALLOC_ACCESSIBLE, nid);
 }
 
 /*
