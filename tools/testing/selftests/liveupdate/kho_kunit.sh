@@ -6,7 +6,8 @@
 # results in debugfs. A suite that is not there, or did not run, is a failure.
 
 DIR=/sys/kernel/debug/kunit
-SUITES='kho_boot kho_map kho_pages kho_vmalloc kho_chain kho_scratch kho_image kho_root'
+SUITES='kho_boot kho_map kho_pages kho_restore kho_vmalloc kho_chain kho_scratch kho_image
+kho_root'
 
 if [ ! -d "$DIR" ]; then
 	echo '1..0 # SKIP no KUnit in debugfs'
