@@ -37,7 +37,8 @@
  *
  *	slot NODE SLOT VALUE		a word of a node is set right before the
  *					jump, to a number, or with nN to the
- *					address of node N
+ *					address of node N; all words with a
+ *					SLOT of 512
  *	block ADDRESS ORDER		a block is added at once, whatever is
  *					there; what was asked for stays
  *
@@ -181,7 +182,8 @@ struct kho_corrupt {
 	unsigned int nr_at;
 	unsigned long offset;
 	bool resum;
-	bool is_slot;		/* a node gets a word, before it is summed */
+	bool is_slot;		/* a node gets words, before it is summed */
+	unsigned int nr_slots;
 	bool to_node;		/* @value is the number of a node */
 	u64 value;
 };
@@ -283,6 +285,7 @@ static u8 *kho_find_map(const struct kho_corrupt *corrupt)
 void kho_debug_damage_map(void)
 {
 	u64 value = kho_corrupt.value;
+	unsigned int i;
 	u8 *base, *node;
 
 	if (!kho_corrupt.is_slot)
@@ -291,10 +294,11 @@ void kho_debug_damage_map(void)
 	node = kho_corrupt.to_node ? kho_find_node_nr(value) : NULL;
 	if (node)
 		value = virt_to_phys(node);
-	if (base && !kho_corrupt.to_node == !node)
-		memcpy(base + kho_corrupt.offset, &value, sizeof(value));
-	else
+	if (!kho_corrupt.to_node != !node)
 		base = NULL;
+	for (i = 0; base && i < kho_corrupt.nr_slots; i++)
+		memcpy(base + kho_corrupt.offset + i * sizeof(value), &value,
+		       sizeof(value));
 	pr_notice("%s a slot for a test\n", base ? "set" : "did not find");
 }
 
@@ -347,8 +351,13 @@ static int kho_parse_slot(const char *text, struct kho_corrupt *c)
 	char value[20];
 
 	if (sscanf(text, "%lu %lu %19s", &c->nr, &c->offset, value) != 3 ||
-	    c->offset >= KHO_MAP_TABLE_SLOTS)
+	    c->offset > KHO_MAP_TABLE_SLOTS)
 		return -EINVAL;
+	c->nr_slots = 1;
+	if (c->offset == KHO_MAP_TABLE_SLOTS) {
+		c->nr_slots = KHO_MAP_TABLE_SLOTS;
+		c->offset = 0;
+	}
 	c->offset *= sizeof(u64);
 	c->is_slot = true;
 	c->to_node = value[0] == 'n';

@@ -140,6 +140,14 @@ TEST_F_TIMEOUT(corrupt, map_leaf, LU_TIMEOUT)
 	run(_metadata, self, "map 5 0");
 }
 
+/* A map without a page, not even those that it was found by: all memory is free. */
+TEST_F_TIMEOUT(corrupt, map_empty, LU_TIMEOUT)
+{
+	run(_metadata, self, "slot 0 2 0");
+	EXPECT_EQ(1, lu_log_lines("are not in the page map; nothing is given back", LOG_ERR));
+	EXPECT_EQ(1, lu_log_lines("KHO: 0 KiB of the previous kernel kept, 0 runs", LOG_INFO));
+}
+
 TEST_F_TIMEOUT(corrupt, subtree_magic, LU_TIMEOUT)
 {
 	run_held(_metadata, self, "blob luo-fdt 0");

@@ -148,6 +148,27 @@ static int cycle(FIXTURE_DATA(map) * self)
 	return lu_write_file(CORRUPT, "slot 0 3 n0");
 }
 
+/*
+ * A table that has the same bitmap in all places: a page of the file's, in which
+ * nothing is set. It is more than this memory can take.
+ */
+static int too_many_nodes(FIXTURE_DATA(map) * self)
+{
+	int pagemap = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
+	char *page = mmap(NULL, LU_PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, self->large, 0);
+	char line[64];
+	uint64_t pfn;
+
+	if (pagemap < 0 || page == MAP_FAILED)
+		return -errno;
+	memset(page, 0, LU_PAGE);
+	pfn = frame_of(pagemap, page);
+	close(pagemap);
+	munmap(page, LU_PAGE);
+	snprintf(line, sizeof(line), "slot 4 512 %#jx", (uintmax_t)(pfn * LU_PAGE));
+	return pfn ? lu_write_file(CORRUPT, line) : -ENOENT;
+}
+
 static int node_in_scratch(FIXTURE_DATA(map) * self)
 {
 	char line[64];
@@ -219,6 +240,7 @@ static const struct damage {
 } damages[] = {
 	{ "an order that is none", no_such_order, "expected none so high" },
 	{ "the root below itself", cycle, "expected RAM, found none" },
+	{ "more nodes than there can be", too_many_nodes, "page map has more than" },
 	{ "a node in scratch", node_in_scratch, "expected a page of RAM outside of scratch" },
 	{ "a node in two places", node_twice, "twice" },
 	{ "a page in scratch", page_in_scratch, "expected RAM, found scratch" },
@@ -227,24 +249,44 @@ static const struct damage {
 	{ "a page in blocks of two orders", overlap, "found a larger block" },
 };
 
+/* Address of the map's root, in the FDT that is handed over; 0 if it is not there. */
+static uint64_t root_node(void)
+{
+	int fd = open(KHO "out/fdt", O_RDONLY | O_CLOEXEC);
+	uint64_t phys = 0;
+
+	if (pread(fd, &phys, sizeof(phys), 76) != sizeof(phys))
+		phys = 0;
+	close(fd);
+	return phys;
+}
+
 static void check(struct __test_metadata *_metadata, FIXTURE_DATA(map) * self,
 		  const struct damage *was)
 {
+	char freed[64];
+
 	printf("# %d: after %s\n", self->stage, was->what);
 	EXPECT_EQ(1, lu_log_lines(was->says, LOG_ERR));
 	EXPECT_EQ(1, lu_log_lines("the previous kernel's state is lost", LOG_ERR));
 	EXPECT_EQ(1, lu_log_lines("KHO: ", LOG_WARNING));
 	EXPECT_EQ(-ENOENT, lu_retrieve(self->dev, "damaged"));
 	EXPECT_TRUE(lu_await_free_kib(lu_param_u64("lu.free_kib") - LARGE / 2 / LU_KIB));
+	/* Nodes were reserved up to that one: memblock=debug says that they are free. */
+	snprintf(freed, sizeof(freed), "memblock_phys_free: [%#018jx-",
+		 (uintmax_t)lu_param_u64("lu.map"));
+	EXPECT_EQ(was->make == node_twice, lu_log_lines(freed, LOG_DEBUG));
 }
 
 TEST_F_TIMEOUT(map, contents, LU_TIMEOUT)
 {
 	const int last = ARRAY_SIZE(damages) + 1;
-	char more[64];
+	char more[128];
 	int session;
 
-	snprintf(more, sizeof(more), "lu.free_kib=%ju",
+	ASSERT_NE(0, root_node());
+	snprintf(more, sizeof(more), "memblock=debug lu.map=%ju lu.free_kib=%ju",
+		 (uintmax_t)root_node(),
 		 self->stage > 1 ? (uintmax_t)lu_param_u64("lu.free_kib") :
 				   (uintmax_t)lu_free_kib());
 	if (self->stage > 1)
