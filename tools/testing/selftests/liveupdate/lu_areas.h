@@ -59,4 +59,10 @@ static inline bool in_areas(const struct areas *areas, uint64_t phys)
 	return false;
 }
 
+/* Both ends of it: areas may lie one after the other. */
+static inline bool range_in_areas(const struct areas *areas, uint64_t start, uint64_t end)
+{
+	return in_areas(areas, start) && in_areas(areas, end - 1);
+}
+
 #endif /* _LU_AREAS_H */

@@ -17,9 +17,10 @@
 #include <linux/kexec.h>
 #include <linux/mempolicy.h>
 
+#include "lu_areas.h"
 #include "lu_harness.h"
 
-#define SCRATCH		"/sys/kernel/debug/kho/out/scratch"
+#define SCRATCH		KHO "out/scratch"
 
 FIXTURE(matrix)
 {
@@ -89,15 +90,9 @@ static int iomem_range(const char *name, struct range *range)
 
 static bool in_scratch(struct range range)
 {
-	FILE *f = fopen(SCRATCH, "re");
-	unsigned long long start, size;
-	bool found = false;
+	struct areas areas;
 
-	while (f && fscanf(f, "%llx %llx", &start, &size) == 2)
-		found |= range.start >= start && range.end <= start + size;
-	if (f)
-		fclose(f);
-	return found;
+	return !read_areas(&areas) && range_in_areas(&areas, range.start, range.end);
 }
 
 static uint64_t text_address(void)
@@ -242,6 +237,21 @@ static int memfd_on(int node, char **map)
 	return fd;
 }
 
+/* What zones have of memory, all together. */
+static long managed_kib(void)
+{
+	FILE *f = fopen("/proc/zoneinfo", "re");
+	long pages, sum = 0;
+	char line[256];
+
+	while (f && fgets(line, sizeof(line), f))
+		if (sscanf(line, " managed %ld", &pages) == 1)
+			sum += pages;
+	if (f)
+		fclose(f);
+	return sum * (LU_PAGE / LU_KIB);
+}
+
 /*
  * Two nodes, and memory above 4 GiB: pages stay where they are. With lu.uefi=1 on
  * a machine that UEFI has booted.
@@ -280,6 +290,8 @@ MATRIX(nodes_and_high_memory)
 		}
 	}
 	EXPECT_LE(4 * LU_GIB, high);
+	/* Also what UEFI gave back when memory was counted already. */
+	EXPECT_EQ(managed_kib(), lu_total_kib());
 	if (self->stage == 1)
 		LU_KEXEC(2);
 	EXPECT_EQ(0, lu_finish(session));
@@ -335,6 +347,7 @@ MATRIX(crash_dump)
 {
 	struct range crash;
 	char page[LU_PAGE], want[LU_PAGE], note[96];
+	struct areas areas;
 	int session, fd;
 	char *map;
 
@@ -349,6 +362,9 @@ MATRIX(crash_dump)
 	ASSERT_EQ(0, iomem_range("Crash kernel", &crash));
 	TH_LOG("for a crash: %#llx-%#llx", (unsigned long long)crash.start,
 	       (unsigned long long)crash.end);
+	/* Scratch is for the boot, and not for this. */
+	ASSERT_EQ(0, read_areas(&areas));
+	EXPECT_LT(areas.total, crash.end - crash.start);
 	if (self->stage == 1) {
 		fd = lu_memfd("dumped", LU_MIB, 9);
 		ASSERT_EQ(0, load_for_crash(3, NULL));

@@ -6,8 +6,10 @@
 #include <dirent.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/klog.h>
 #include <sys/mman.h>
 
+#include "lu_areas.h"
 #include "lu_lifecycle.h"
 
 #define HUGE_PAGES	"/sys/kernel/mm/hugepages"
@@ -76,6 +78,7 @@ LIFECYCLE(huge)
 	const size_t size = 32 * LU_MIB;
 	long kib[MAX_SIZES], pages[MAX_SIZES], total = 0;
 	int session, fd, i, n;
+	struct areas areas;
 	char note[96];
 
 	if (lu_param_u64("lu.vmemmap"))
@@ -87,6 +90,9 @@ LIFECYCLE(huge)
 	TH_LOG("%ld MiB of huge pages, %ld MiB of CMA", total / 1024,
 	       lu_meminfo_kib("CmaTotal:") / 1024);
 	ASSERT_LT(0, total);
+	/* Scratch is for the boot, and not for a page of 1 GiB. */
+	ASSERT_EQ(0, read_areas(&areas));
+	EXPECT_LT(areas.total, LU_GIB);
 
 	if (self->stage == 1) {
 		session = lu_create(self->dev, "pools");
@@ -152,5 +158,85 @@ LIFECYCLE(devices)
 			 lu_meminfo_kib("CmaTotal:"), size);
 		LU_KEXEC_WITH(2, note);
 	}
+	EXPECT_EQ(0, lu_finish(session));
+}
+
+/* What a range of the log is about: in one kind of line, with memblock=debug. */
+enum log_range { OPEN, TAKEN };
+
+static int log_range(const char *line, uint64_t *start, uint64_t *end)
+{
+	unsigned long long from, to, flags;
+	const char *at;
+
+	at = strstr(line, " memory[0x");
+	if (at && sscanf(at, " memory[%*x] [%llx-%llx]", &from, &to) == 2) {
+		at = strstr(line, "flags: ");
+		if (!at || sscanf(at, "flags: %llx", &flags) != 1 || !(flags & 0x20))
+			return -ENOENT;
+		*start = from;
+		*end = to + 1;
+		return OPEN;
+	}
+	at = strstr(line, "memblock_reserve: [");
+	if (at && strstr(at, " memblock_alloc_range_nid") &&
+	    sscanf(at, "memblock_reserve: [%llx-%llx]", &from, &to) == 2) {
+		*start = from;
+		*end = to + 1;
+		return TAKEN;
+	}
+	return -ENOENT;
+}
+
+/*
+ * Scratch has room for everything, and is for the boot: what is set aside for ever
+ * lies elsewhere, and the boot takes nothing from there.
+ */
+LIFECYCLE(beside_scratch)
+{
+	int size = klogctl(10 /* SYSLOG_ACTION_SIZE_BUFFER */, NULL, 0), nr[2] = {}, huge = 0;
+	int session, kind, dumps = 0;
+	char *log, *line, *rest;
+	uint64_t start, end;
+	struct areas areas;
+
+	EXPECT_EQ(1, read_number(HUGE_PAGES "/hugepages-1048576kB/nr_hugepages"));
+	ASSERT_EQ(0, read_areas(&areas));
+	if (self->stage == 1) {
+		session = preserve_one(self->dev, "pools", 1, LU_MIB, 5);
+		ASSERT_LE(0, session);
+		LU_KEXEC_WITH(2, "memblock=debug");
+	}
+	log = malloc(size + 1);
+	ASSERT_NE(NULL, log);
+	size = klogctl(3 /* SYSLOG_ACTION_READ_ALL */, log, size);
+	ASSERT_LT(0, size);
+	log[size] = 0;
+	for (rest = log; (line = strsep(&rest, "\n"));) {
+		/* Later there is more that is open. */
+		dumps += !!strstr(line, "MEMBLOCK configuration:");
+		kind = log_range(line, &start, &end);
+		if (kind < 0 || (kind == OPEN && dumps > 1))
+			continue;
+		nr[kind]++;
+		if (kind == TAKEN && (end - start == LU_GIB || end - start == 128 * LU_MIB)) {
+			huge++;
+			EXPECT_FALSE(in_areas(&areas, start) || in_areas(&areas, end - 1))
+				TH_LOG("%s", line);
+		} else {
+			EXPECT_TRUE(end <= LU_MIB || range_in_areas(&areas, start, end))
+				TH_LOG("%s", line);
+		}
+	}
+	free(log);
+	TH_LOG("%d ranges open at first, %d taken, %d of them for ever", nr[OPEN], nr[TAKEN],
+	       huge);
+	/* Below 1 MiB, and scratch. */
+	EXPECT_LE(2, nr[OPEN]);
+	EXPECT_LT(20, nr[TAKEN]);
+	EXPECT_EQ(2, huge);
+	session = lu_retrieve(self->dev, "pools");
+	ASSERT_LE(0, session);
+	EXPECT_LE(0, retrieve_one(session, 1, LU_MIB, 5));
 	EXPECT_EQ(0, lu_finish(session));
 }
