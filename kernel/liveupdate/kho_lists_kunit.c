@@ -359,16 +359,24 @@ struct kho_test_entry {
 #define KHO_TEST_PER_PAGE						\
 	((PAGE_SIZE - sizeof(struct kho_chain_page)) / sizeof(struct kho_test_entry))
 
+/* Add entries @from up to @to to a chain. */
+static int kho_test_append(struct kho_chain *chain, unsigned long from,
+			   unsigned long to)
+{
+	int err = 0;
+
+	for (; !err && from < to; from++) {
+		struct kho_test_entry entry = { from, 2 * from };
+
+		err = kho_chain_append(chain, &entry);
+	}
+	return err;
+}
+
 static void kho_test_fill(struct kunit *test, struct kho_chain *chain,
 			  unsigned long nr)
 {
-	unsigned long i;
-
-	for (i = 0; i < nr; i++) {
-		struct kho_test_entry entry = { i, 2 * i };
-
-		KUNIT_ASSERT_EQ(test, 0, kho_chain_append(chain, &entry));
-	}
+	KUNIT_ASSERT_EQ(test, 0, kho_test_append(chain, 0, nr));
 }
 
 /* Read a chain to its end: the number of entries, or what went wrong. */
@@ -459,9 +467,7 @@ static void kho_chain_test_seal(struct kunit *test)
 
 	kho_chain_init(&chain, sizeof(struct kho_test_entry));
 	for (i = 0; i < 2 * KHO_TEST_PER_PAGE + 2; i++) {
-		struct kho_test_entry entry = { i, 2 * i };
-
-		KUNIT_ASSERT_EQ(test, 0, kho_chain_append(&chain, &entry));
+		KUNIT_ASSERT_EQ(test, 0, kho_test_append(&chain, i, i + 1));
 		if (i % 50 == 0 || i % KHO_TEST_PER_PAGE <= 1)
 			KUNIT_EXPECT_EQ(test, i + 1,
 					kho_test_read(test,
@@ -518,20 +524,7 @@ static void kho_chain_test_reserve(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, before, kho_test_blocks(test));
 }
 
-/* Ways to add entries @from up to @to to a chain, each of which may fail. */
-static int kho_test_append(struct kho_chain *chain, unsigned long from,
-			   unsigned long to)
-{
-	int err = 0;
-
-	for (; !err && from < to; from++) {
-		struct kho_test_entry entry = { from, 2 * from };
-
-		err = kho_chain_append(chain, &entry);
-	}
-	return err;
-}
-
+/* Two other ways to do it, each of which may fail. */
 static int kho_test_resize(struct kho_chain *chain, unsigned long from,
 			   unsigned long to)
 {

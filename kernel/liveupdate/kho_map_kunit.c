@@ -175,12 +175,7 @@ static void kho_map_test_orders(struct kunit *test)
 							     order));
 			KUNIT_EXPECT_EQ(test, -EEXIST,
 					kho_map_set(&t->map, pfn[i], 1, order));
-		}
-	}
-
-	for (order = 0; order <= KHO_MAP_MAX_ORDER; order++) {
-		n = kho_test_ends(order, pfn);
-		for (i = 0; i < n; i++) {
+			/* Those of other orders stay. */
 			KUNIT_EXPECT_TRUE(test, kho_map_clear(&t->map, pfn[i],
 							      1, order));
 			KUNIT_EXPECT_FALSE(test, kho_map_clear(&t->map, pfn[i],
@@ -214,10 +209,9 @@ static void kho_map_test_boundaries(struct kunit *test)
 							     4, order));
 			KUNIT_EXPECT_FALSE(test, kho_map_test(&t->map, at - two,
 							      5, order));
-			KUNIT_EXPECT_FALSE(test,
-					   kho_map_test(&t->map,
-							at - two - two / 2, 5,
-							order));
+			KUNIT_EXPECT_FALSE(test, kho_map_test(&t->map,
+							      at - 3 * two / 2,
+							      5, order));
 			KUNIT_EXPECT_EQ(test, -EEXIST,
 					kho_map_set(&t->map, at - two / 2, 2,
 						    order));
@@ -365,41 +359,59 @@ static void kho_map_test_runs(struct kunit *test)
 	kho_expect_nodes(test, 1);
 }
 
-/* Every allocation fails once, in an empty map and beside a neighbour. */
+/*
+ * Every allocation for some runs fails once, and the map is as before; then they
+ * are in it. Returns how many allocations that took.
+ */
+static unsigned long kho_test_set_runs(struct kunit *test,
+				       const struct kho_run *runs,
+				       unsigned int nr)
+{
+	struct kho_map_test *t = test->priv;
+	struct kho_map_sum before, after;
+	unsigned long n;
+	int err;
+
+	kho_map_sum(&t->map, &before);
+	for (n = 0;; n++) {
+		t->allowed = n;
+		err = kho_map_set_runs(&t->map, runs, nr);
+		if (!err)
+			break;
+		KUNIT_ASSERT_EQ(test, err, -ENOMEM);
+		kho_map_sum(&t->map, &after);
+		KUNIT_EXPECT_EQ(test, before.crc, after.crc);
+		kho_expect_nodes(test, before.nodes);
+	}
+	t->allowed = ULONG_MAX;
+	return n;
+}
+
+/* In an empty map and beside a neighbour. */
 static void kho_map_test_no_memory(struct kunit *test)
 {
 	struct kho_map_test *t = test->priv;
 	/* Across a boundary of the second level, with two more leaves. */
-	unsigned long start = KHO_TEST_TABLE - KHO_TEST_LEAF - 1;
-	unsigned long nr = 2 * KHO_TEST_LEAF + 2;
-	struct kho_map_sum before, after;
-	unsigned long n, have;
-	int err, neighbour;
+	const struct kho_run run = {
+		.pfn = KHO_TEST_TABLE - KHO_TEST_LEAF - 1,
+		.nr = 2 * KHO_TEST_LEAF + 2,
+	};
+	struct kho_map_sum before;
+	int neighbour;
 
 	for (neighbour = 0; neighbour < 2; neighbour++) {
 		if (neighbour)
 			KUNIT_ASSERT_EQ(test, 0,
-					kho_map_set(&t->map, start - 1, 1, 0));
+					kho_map_set(&t->map, run.pfn - 1, 1, 0));
 		kho_map_sum(&t->map, &before);
-		have = before.nodes;
-		for (n = 0;; n++) {
-			t->allowed = n;
-			err = kho_map_set(&t->map, start, nr, 0);
-			if (!err)
-				break;
-			KUNIT_ASSERT_EQ(test, err, -ENOMEM);
-			kho_map_sum(&t->map, &after);
-			KUNIT_EXPECT_EQ(test, before.crc, after.crc);
-			kho_expect_nodes(test, have);
-		}
-		t->allowed = ULONG_MAX;
 		/* The root, 3 tables above and 2 of the first level, 4 leaves. */
-		KUNIT_EXPECT_EQ(test, have + n, 10);
+		KUNIT_EXPECT_EQ(test, before.nodes +
+				kho_test_set_runs(test, &run, 1), 10);
 		kho_expect_nodes(test, 10);
-		KUNIT_EXPECT_TRUE(test, kho_map_clear(&t->map, start, nr, 0));
-		kho_expect_nodes(test, have);
+		KUNIT_EXPECT_TRUE(test, kho_map_take_runs(&t->map, &run, 1));
+		kho_expect_nodes(test, before.nodes);
 	}
-	KUNIT_EXPECT_TRUE(test, kho_map_clear(&t->map, start - 1, 1, 0));
+	KUNIT_EXPECT_TRUE(test, kho_map_clear(&t->map, run.pfn - 1, 1, 0));
 	kho_expect_nodes(test, 1);
 
 	t->map.root = NULL;
@@ -419,24 +431,10 @@ static void kho_map_test_runs_no_memory(struct kunit *test)
 	};
 	const unsigned int nr = ARRAY_SIZE(runs);
 	struct kho_map_test *t = test->priv;
-	struct kho_map_sum before, after;
-	unsigned long n;
-	int err;
 
 	KUNIT_ASSERT_EQ(test, 0, kho_map_set(&t->map, 0x1010, 1, 0));
-	kho_map_sum(&t->map, &before);
-	for (n = 0;; n++) {
-		t->allowed = n;
-		err = kho_map_set_runs(&t->map, runs, nr);
-		if (!err)
-			break;
-		KUNIT_ASSERT_EQ(test, err, -ENOMEM);
-		kho_map_sum(&t->map, &after);
-		KUNIT_EXPECT_EQ(test, before.crc, after.crc);
-		kho_expect_nodes(test, before.nodes);
-	}
 	/* Bitmaps of order 0 in two places, one of order 9, and tables to them. */
-	KUNIT_EXPECT_LE(test, 4, n);
+	KUNIT_EXPECT_LE(test, 4, kho_test_set_runs(test, runs, nr));
 
 	/* Nothing is allocated to take them, nor to put them back. */
 	t->allowed = 0;
@@ -444,7 +442,6 @@ static void kho_map_test_runs_no_memory(struct kunit *test)
 	KUNIT_EXPECT_FALSE(test, kho_map_take_runs(&t->map, runs, nr));
 	KUNIT_EXPECT_TRUE(test, kho_map_take_runs(&t->map, runs, nr - 1));
 	KUNIT_EXPECT_TRUE(test, kho_map_clear(&t->map, 0x1010, 1, 0));
-	t->allowed = ULONG_MAX;
 	kho_expect_nodes(test, 1);
 }
 
