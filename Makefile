@@ -94,6 +94,7 @@ $(eval $(call flavour))
 .PHONY: test-full off
 test-full: kernel systemd
 	@$(H)/stock.sh
+	@$(H)/older.sh
 	@$(MAKE) kernel-nodeferred
 	@cp $(B)/x86_64-nodeferred/bzImage-a $(B)/x86_64/share/bzImage-nodeferred
 	@$(MAKE) test FULL=1
