@@ -159,6 +159,7 @@ unsigned long kho_find_poison(unsigned long pfn, unsigned long nr);
 bool kho_has_poison(void);
 
 #if IS_ENABLED(CONFIG_KUNIT)
+int kho_page_nid(unsigned long pfn);
 bool kho_is_poison(unsigned long pfn);
 struct folio *kho_zeroed_folio(unsigned int order);
 #endif

@@ -102,6 +102,14 @@ static unsigned int kho_test_order(unsigned long pfn, unsigned long nr)
 	return order;
 }
 
+/* Where memory of another node begins. */
+static unsigned long kho_test_border;
+
+static int kho_test_nid(unsigned long pfn)
+{
+	return pfn >= kho_test_border;
+}
+
 static void kho_test_split(struct kunit *test, struct page *page,
 			   unsigned long nr)
 {
@@ -110,7 +118,11 @@ static void kho_test_split(struct kunit *test, struct page *page,
 
 	KUNIT_ASSERT_EQ(test, 0, kho_preserve_pages(page, nr));
 	while (pfn < end) {
-		order = kho_test_order(pfn, end - pfn);
+		bool below = pfn < kho_test_border && kho_test_border < end;
+
+		/* As it is, but no block lies on two nodes. */
+		order = below ? kho_test_order(pfn, kho_test_border - pfn) :
+				kho_test_order(pfn, end - pfn);
 		KUNIT_EXPECT_TRUE_MSG(test,
 				      kho_is_preserved(PFN_PHYS(pfn), order),
 				      "%lu pages at %#lx: no block of order %u at %#lx",
@@ -120,7 +132,7 @@ static void kho_test_split(struct kunit *test, struct page *page,
 	kho_unpreserve_pages(page, nr);
 }
 
-/* Every run within a block. */
+/* Every run within a block, and two with a node that begins anywhere. */
 static void kho_pages_test_split(struct kunit *test)
 {
 	unsigned long before = kho_test_blocks(test), start, nr;
@@ -129,9 +141,18 @@ static void kho_pages_test_split(struct kunit *test)
 	KUNIT_ASSERT_NOT_NULL(test, page);
 	split_page(page, KHO_TEST_ORDER);
 
+	kho_test_border = 0;
 	for (start = 0; start < KHO_TEST_PAGES; start++)
 		for (nr = 1; start + nr <= KHO_TEST_PAGES; nr++)
 			kho_test_split(test, page + start, nr);
+
+	kunit_activate_static_stub(test, kho_page_nid, kho_test_nid);
+	for (nr = 0; nr <= KHO_TEST_PAGES; nr++) {
+		kho_test_border = page_to_pfn(page) + nr;
+		kho_test_split(test, page, KHO_TEST_PAGES);
+		kho_test_split(test, page + 3, KHO_TEST_PAGES - 5);
+	}
+	kunit_deactivate_static_stub(test, kho_page_nid);
 	KUNIT_EXPECT_EQ(test, before, kho_test_blocks(test));
 
 	for (nr = 0; nr < KHO_TEST_PAGES; nr++)

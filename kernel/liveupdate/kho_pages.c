@@ -245,6 +245,14 @@ void kho_unpreserve_folio(struct folio *folio)
 }
 EXPORT_SYMBOL_GPL(kho_unpreserve_folio);
 
+/* The NUMA node of a page. */
+VISIBLE_IF_KUNIT int kho_page_nid(unsigned long pfn)
+{
+	KUNIT_STATIC_STUB_REDIRECT(kho_page_nid, pfn);
+
+	return pfn_to_nid(pfn);
+}
+
 /*
  * Order of the largest block that begins at @pfn, has at most @nr pages and
  * lies on one NUMA node.
@@ -253,7 +261,8 @@ static unsigned int kho_block_order(unsigned long pfn, unsigned long nr)
 {
 	unsigned int order = min_t(unsigned int, __ffs(pfn), ilog2(nr));
 
-	while (order && pfn_to_nid(pfn) != pfn_to_nid(pfn + (1UL << order) - 1))
+	while (order &&
+	       kho_page_nid(pfn) != kho_page_nid(pfn + (1UL << order) - 1))
 		order--;
 	return order;
 }
