@@ -496,6 +496,7 @@ LIFECYCLE(alternate_gibs)
 		other = memfd_create("other", MFD_CLOEXEC);
 		ASSERT_LE(0, fd);
 		ASSERT_LE(0, other);
+		ASSERT_EQ(0, ftruncate(fd, pages * LU_PAGE));
 		for (i = 0; i < pages; i++) {
 			ASSERT_EQ(8, pwrite(fd, &i, 8, i * LU_PAGE));
 			ASSERT_EQ(8, pwrite(other, &i, 8, i * LU_PAGE));
