@@ -27,9 +27,11 @@ build_base()
 # guest NAME FLAVOUR IMAGE TEST ACCEL: its logs are $LOGS/off-NAME.*
 guest()
 {
-	local name=off-$1
+	local name=off-$1 share=$BUILD/x86_64$2/share
 
-	FLAVOUR=$2 "$TOP/harness/vm.sh" -m 512M -s 1 -t 600 -a "$5" -l "$name" \
+	# Unpacking another initrd would count, too.
+	[[ $5 != count ]] || share=$BUILD/x86_64-plain/share
+	SHARE=$share FLAVOUR=$2 "$TOP/harness/vm.sh" -m 512M -s 1 -t 600 -a "$5" -l "$name" \
 		-q "-kernel $3" "lu.test=$4" nokaslr kho=off liveupdate=off \
 		>"$LOGS/$name.qemu" 2>&1 || true
 	sed -i 's/\r//g' "$LOGS/$name.log" "$LOGS/$name.out"
