@@ -20,6 +20,8 @@
  * The first use is liveupdate_flb_get_incoming(), a FINISH, or the preserving
  * of a file: the new description has to cover what came in and is not finished.
  * Objects that somebody holds when their time is over live until they are put.
+ * The last incoming session ends all that came in, whatever the counts say: some
+ * files may have been damaged, and nobody knows what they needed.
  *
  * LUO keeps a record for each name that it has seen, from the previous kernel
  * or from a registration, and never frees it: a record outlives the module that
@@ -159,6 +161,7 @@ int __init luo_flb_add_incoming(const char *name, u64 data, u64 count)
 	}
 	rec->in.data = data;
 	rec->in.count = count;
+	kho_hold();
 	return 0;
 }
 
@@ -175,6 +178,7 @@ void __init luo_flbs_forget(void)
 
 	list_for_each_entry_safe(rec, n, &luo_flbs, list) {
 		luo_flb_release_entry();
+		kho_release();
 		list_del(&rec->list);
 		kfree(rec);
 	}
@@ -294,6 +298,16 @@ void luo_flb_finish_idle(struct luo_flb *rec)
 		luo_flb_drop_object(rec);
 }
 
+/* No file needs what came in any more. */
+static void luo_flb_end_incoming(struct luo_flb *rec)
+{
+	lockdep_assert_held(&rec->lock);
+	rec->in.count = 0;
+	luo_flb_release_entry();
+	kho_release();
+	luo_flb_finish_idle(rec);
+}
+
 /**
  * luo_flbs_can_finish - be ready for the finish of a file
  * @fh: the file's handler, held
@@ -332,10 +346,35 @@ void luo_flbs_finish(struct liveupdate_file_handler *fh)
 
 		guard(mutex)(&rec->lock);
 		/* The previous kernel need not have known of this one. */
-		if (!rec->in.count || --rec->in.count)
+		if (rec->in.count > 1)
+			rec->in.count--;
+		else if (rec->in.count)
+			luo_flb_end_incoming(rec);
+	}
+}
+
+/**
+ * luo_flbs_finish_rest - the last incoming session is finished
+ *
+ * Files count for an FLB here that nobody knows any more: those of damaged
+ * sessions, and those whose handlers are bound up with it no longer. What came
+ * in for them is finished now, or left alone if it cannot be retrieved.
+ *
+ * Context: may sleep; &luo_gate is held for reading.
+ */
+void luo_flbs_finish_rest(void)
+{
+	struct luo_flb *rec;
+
+	lockdep_assert_held_read(&luo_gate);
+	luo_for_each_flb(rec) {
+		guard(mutex)(&rec->lock);
+		if (!rec->in.count)
 			continue;
-		luo_flb_release_entry();
-		luo_flb_finish_idle(rec);
+		if (luo_flb_need_incoming(rec))
+			luo_flb_err(rec,
+				    "its files are gone; its memory stays preserved");
+		luo_flb_end_incoming(rec);
 	}
 }
 

@@ -466,7 +466,9 @@ static int luo_session_end(struct luo_session *session)
 		return err;
 
 	luo_wire_reserve_files(session, 0);
-	luo_session_unlink(session);
+	/* No more of them come: all have been read in before the first request. */
+	if (luo_session_unlink(session))
+		luo_flbs_finish_rest();
 	return 0;
 }
 

@@ -163,9 +163,12 @@ int luo_session_link(struct luo_session *session, enum luo_session_kind kind)
  * @session: the session; its name is free afterwards
  *
  * Context: may sleep; @session->lock is held for writing; takes the table lock.
+ * Return: true if it was the last one of its kind.
  */
-void luo_session_unlink(struct luo_session *session)
+bool luo_session_unlink(struct luo_session *session)
 {
+	bool last;
+
 	lockdep_assert_held_write(&session->lock);
 	guard(mutex)(&luo_sessions_lock);
 
@@ -173,6 +176,7 @@ void luo_session_unlink(struct luo_session *session)
 		rhashtable_remove_fast(&luo_names[session->kind],
 				       &session->name_node, luo_name_params);
 	list_del_init(&session->list);
+	last = list_empty(&luo_lists[session->kind]);
 	xa_erase(&luo_sessions_by_id, session->id);
 	luo_monitor_sessions(session->kind, -1);
 	session->named = false;
@@ -182,6 +186,7 @@ void luo_session_unlink(struct luo_session *session)
 	luo_nr_sessions--;
 	luo_wire_reserve_sessions(luo_nr_sessions);
 	kho_release();
+	return last;
 }
 
 /**

@@ -47,6 +47,9 @@ static bool luo_left_out;
 
 /**
  * struct luo_fdt_in - what the FDT of the previous kernel says
+/* Part of it is in no session, so that nobody can give it up. */
+static bool luo_unseen;
+
  * @fdt:      the FDT, where the previous kernel had it
  * @sessions: first page of the list of sessions
  * @nr:       how many there are
@@ -259,6 +262,7 @@ static int luo_wire_read_session(const struct luo_session_ser *ser,
 		luo_left_out = true;
 		return -EBADMSG;
 	}
+		luo_unseen = true;
 
 	session = luo_session_alloc(ser->name);
 	if (!session)
@@ -441,20 +445,26 @@ static const void *__init luo_fdt_find(void)
 	return fdt;
 }
 
-/* If anything has to be left out, all lists stay. */
-static void luo_wire_read_all(struct work_struct *work)
+static void luo_wire_free_lists(const struct luo_fdt_in *in)
 {
-	struct luo_fdt_in *in = &luo_in;
-
-	luo_read_err = luo_wire_read_sessions(in);
-	if (luo_read_err || luo_left_out)
-		return;
-
 	luo_sessions_free_lists();
 	kho_chain_restore_free(in->sessions, sizeof(struct luo_session_ser));
 	kho_chain_restore_free(in->flbs, sizeof(struct luo_flb_ser));
 	kho_restore_free((void *)in->fdt);
-	kho_release();
+}
+
+static void luo_wire_read_all(struct work_struct *work)
+{
+	luo_read_err = luo_wire_read_sessions(&luo_in);
+	if (luo_read_err)
+		return;
+
+	/* If anything has to be left out, all lists stay. */
+	if (!luo_left_out)
+		luo_wire_free_lists(&luo_in);
+	/* From now on it is sessions and FLBs that hold, damaged ones as well. */
+	if (!luo_unseen)
+		kho_release();
 }
 
 static DECLARE_WORK(luo_read_work, luo_wire_read_all);

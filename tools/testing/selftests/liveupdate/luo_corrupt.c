@@ -271,6 +271,30 @@ TEST_F_TIMEOUT(corrupt, files_crc, LU_TIMEOUT)
 	ASSERT_LE(0, second);
 	check_file(_metadata, second, 1, 2);
 	EXPECT_EQ(0, lu_finish(second));
+	/* There is nothing left that anybody could want. */
+	EXPECT_EQ(0, lu_load(4, "kho=off"));
+}
+
+/* A session that has lost its name cannot be given up by anybody. */
+TEST_F_TIMEOUT(corrupt, no_name, LU_TIMEOUT)
+{
+	int second;
+
+	if (self->stage == 1) {
+		ASSERT_EQ(0, preserve_one(self->dev, "\xff", 1));
+		ASSERT_EQ(0, preserve_one(self->dev, "second", 2));
+		ASSERT_EQ(0, lu_write_file(CORRUPT,
+					   "entry luo-fdt /luo-session luo-session-header 16"));
+		LU_KEXEC(2);
+	}
+	ASSERT_LE(0, self->dev);
+	EXPECT_EQ(1, lu_log_lines("found a session without a name", LOG_ERR));
+	second = lu_retrieve(self->dev, "second");
+	ASSERT_LE(0, second);
+	check_file(_metadata, second, 1, 2);
+	EXPECT_EQ(0, lu_finish(second));
+	EXPECT_EQ(0, lu_sysfs_number("incoming/sessions"));
+	EXPECT_EQ(-EOPNOTSUPP, lu_load(3, "kho=off"));
 }
 
 /* One file that makes no sense costs that file. */

@@ -196,6 +196,69 @@ HANDLERS(damaged_flbs)
 	EXPECT_EQ(-ENOENT, self->dev);
 }
 
+/*
+ * A damaged session was all that B got, and C gets none: what its files shared is
+ * there all the same, and is not lost by a kernel that would not take it.
+ */
+HANDLERS(flbs_without_sessions)
+{
+	int session;
+
+	if (self->stage == 1) {
+		ASSERT_EQ(0, load_test());
+		session = lu_create(self->dev, "\xff");
+		ASSERT_EQ(0, add_file(session, 0, 1));
+		ASSERT_EQ(0, ctl("set 0 70"));
+		ASSERT_EQ(0, lu_write_file("/sys/kernel/debug/kho/corrupt",
+					   "entry luo-fdt /luo-session luo-session-header 16"));
+		LU_KEXEC(2);
+	}
+	ASSERT_LE(0, self->dev);
+	EXPECT_EQ(0, lu_sysfs_number("incoming/sessions"));
+	if (self->stage == 2)
+		LU_KEXEC(3);
+	EXPECT_EQ(-EOPNOTSUPP, lu_load(4, "kho=off"));
+	ASSERT_EQ(0, load_test());
+	EXPECT_EQ(0, ctl("get_in 0"));
+	EXPECT_EQ(0, ctl("put_in 0"));
+	EXPECT_TRUE(logged("flb_retrieve 0 0\nflb_get 0 70\n"));
+}
+
+/* What is left for files that nobody knows ends with the last session. */
+HANDLERS(flbs_of_a_damaged_session)
+{
+	struct liveupdate_ioctl_next_session s = { .size = sizeof(s) };
+	int session, i;
+
+	ASSERT_EQ(0, load_test());
+	if (self->stage == 1) {
+		session = lu_create(self->dev, "damaged");
+		ASSERT_EQ(0, add_file(session, 0, 1));
+		session = lu_create(self->dev, "two");
+		ASSERT_EQ(0, add_file(session, 1, 2));
+		for (i = 0; i < 3; i++)
+			ASSERT_EQ(0, ctl("set %d %d", i, 70 + i));
+		ASSERT_EQ(0, lu_write_file("/sys/kernel/debug/kho/corrupt",
+					   "chain luo-fdt /luo-session luo-session-header 80 > 12"));
+		LU_KEXEC(2);
+	}
+	EXPECT_EQ(-EBADMSG, lu_retrieve(self->dev, "damaged"));
+	ASSERT_EQ(0, ctl("get_in 0"));
+	ASSERT_EQ(0, lu_next(self->dev, &s));
+	EXPECT_EQ(0, lu_discard(self->dev, s.id));
+	EXPECT_EQ(-EOPNOTSUPP, lu_load(3, "kho=off"));
+	session = lu_retrieve(self->dev, "two");
+	ASSERT_LE(0, session);
+	ctl("clear");
+	EXPECT_EQ(0, lu_finish(session));
+	EXPECT_TRUE(logged("finish 1 2\nflb_retrieve 1 0\nflb_finish 1 71\n"
+			   "flb_retrieve 2 0\nflb_finish 2 72\n"));
+	EXPECT_EQ(-ENOENT, ctl("get_in 1"));
+	EXPECT_EQ(0, lu_load(3, "kho=off"));
+	EXPECT_EQ(0, ctl("put_in 0"));
+	EXPECT_TRUE(logged("flb_finish 0 70\n"));
+}
+
 /* Nothing in B knows these files, nor what they share. */
 HANDLERS(no_handler_in_between)
 {
