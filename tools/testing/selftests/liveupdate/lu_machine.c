@@ -368,6 +368,39 @@ bool lu_await_unload(const char *module)
 	return false;
 }
 
+static ssize_t read_of(pid_t pid, const char *name, char *buf, size_t size)
+{
+	char path[48];
+
+	snprintf(path, sizeof(path), "/proc/%d/%s", pid, name);
+	return read_file(path, buf, size);
+}
+
+/*
+ * Whether a process sleeps so that nothing but SIGKILL or the event wakes it, in a
+ * function of the kernel whose name has @where in it.
+ */
+bool lu_sleeps(pid_t pid, const char *where)
+{
+	char stat[512], function[128], *state;
+
+	if (read_of(pid, "stat", stat, sizeof(stat)) < 0 ||
+	    read_of(pid, "wchan", function, sizeof(function)) < 0)
+		return false;
+	state = strrchr(stat, ')');
+	return state && state[1] && state[2] == 'D' && strstr(function, where);
+}
+
+/* The same, in ten seconds at most. */
+bool lu_await_sleep(pid_t pid, const char *where)
+{
+	int i;
+
+	for (i = 0; i < 1000 && !lu_sleeps(pid, where); i++)
+		usleep(10000);
+	return i < 1000;
+}
+
 union fd_control {
 	char buf[CMSG_SPACE(sizeof(int))];
 	struct cmsghdr align;

@@ -70,6 +70,8 @@ int lu_load_module(const char *module, const char *options);
 int lu_run(char *const argv[]);
 int lu_unload_module(const char *module);
 bool lu_await_unload(const char *module);
+bool lu_sleeps(pid_t pid, const char *where);
+bool lu_await_sleep(pid_t pid, const char *where);
 int lu_send_fd(int socket, int fd);
 int lu_recv_fd(int socket);
 

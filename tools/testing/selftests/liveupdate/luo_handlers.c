@@ -191,7 +191,7 @@ static void stopped_reboot(struct __test_metadata *_metadata, int dev)
 	EXPECT_EQ(0, lu_get_name(session, name));
 	creator = in_the_background(create_late, dev);
 	EXPECT_EQ(3, lu_count_matches(LU_LINES, "^file session="));
-	EXPECT_EQ(0, waitpid(creator, NULL, WNOHANG));
+	ASSERT_TRUE(lu_await_sleep(creator, "luo_"));
 	close(closed);
 	EXPECT_EQ(2, lu_sysfs_number("outgoing/sessions"));
 
@@ -209,21 +209,6 @@ static void stopped_reboot(struct __test_metadata *_metadata, int dev)
 	EXPECT_TRUE(lu_state_wait(state, 20000));
 	EXPECT_STREQ("normal", lu_state_read(state));
 	close(state);
-}
-
-/* Whether a process sleeps so that only SIGKILL wakes it. */
-static bool sleeps(pid_t pid)
-{
-	char path[32], stat[128] = "", *state;
-	int fd;
-
-	snprintf(path, sizeof(path), "/proc/%d/stat", pid);
-	fd = open(path, O_RDONLY | O_CLOEXEC);
-	if (fd < 0 || read(fd, stat, sizeof(stat) - 1) <= 0)
-		return false;
-	close(fd);
-	state = strrchr(stat, ')');
-	return state && state[2] == 'D';
 }
 
 /* A worker closes a session, and the handler takes its time. */
@@ -248,9 +233,7 @@ static void slow_close(struct __test_metadata *_metadata, int dev)
 
 	/* Who has to wait for it can be killed. */
 	creator = in_the_background(create_late, dev);
-	for (i = 0; i < 1000 && !sleeps(creator); i++)
-		usleep(10000);
-	ASSERT_LT(i, 1000);
+	ASSERT_TRUE(lu_await_sleep(creator, "luo_"));
 	ASSERT_EQ(0, kill(creator, SIGKILL));
 	for (i = 0; i < 1000 && waitpid(creator, &status, WNOHANG) != creator; i++)
 		usleep(10000);
@@ -268,13 +251,20 @@ static int unregister_flb_2(int unused)
 	return ctl("unregister_flb 0 2");
 }
 
+/* Whoever was wrongly woken has had the time to return. */
+static bool sleeps_on(pid_t waiter)
+{
+	usleep(200000);
+	return lu_sleeps(waiter, "flb");
+}
+
 /*
  * Files keep an FLB: its last handler cannot leave it. Who merely holds an object is
  * waited for, and the wait can be given up.
  */
 static void unregistering_waits(struct __test_metadata *_metadata, int dev)
 {
-	int session = lu_create(dev, "one"), status, i, k;
+	int session = lu_create(dev, "one"), status, k;
 	pid_t waiter;
 
 	ASSERT_EQ(0, add_file(session, 0, 1));
@@ -283,9 +273,7 @@ static void unregistering_waits(struct __test_metadata *_metadata, int dev)
 	close(session);
 	for (k = 0; k < 2; k++) {
 		waiter = in_the_background(unregister_flb_2, 0);
-		for (i = 0; i < 1000 && !sleeps(waiter); i++)
-			usleep(10000);
-		ASSERT_LT(i, 1000);
+		ASSERT_TRUE(lu_await_sleep(waiter, "flb"));
 		if (k)
 			break;
 		ASSERT_EQ(0, kill(waiter, SIGKILL));
@@ -299,21 +287,12 @@ static void unregistering_waits(struct __test_metadata *_metadata, int dev)
 	ASSERT_EQ(0, ctl("get_out 0"));
 	ASSERT_EQ(0, ctl("put_out 0"));
 	close(session);
-	EXPECT_EQ(0, waitpid(waiter, &status, WNOHANG));
+	EXPECT_TRUE(sleeps_on(waiter));
 	ASSERT_EQ(0, ctl("put_out 2"));
 	EXPECT_EQ(0, exit_status(waiter));
 	EXPECT_EQ(1, lu_count_lines(DIR "log", "flb_unpreserve 2"));
 	EXPECT_EQ(-ENOENT, ctl("unregister_flb 0 2"));
 	EXPECT_EQ(0, ctl("register_flb 0 2"));
-}
-
-static bool await_sleep(pid_t pid)
-{
-	int i;
-
-	for (i = 0; i < 1000 && !sleeps(pid); i++)
-		usleep(10000);
-	return i < 1000;
 }
 
 /* The handler goes first: the FLB is not to be freed as long as its object is held. */
@@ -327,7 +306,7 @@ static void unregistering_the_handler_first(struct __test_metadata *_metadata, i
 	close(session);
 	ASSERT_EQ(0, ctl("unregister 0"));
 	waiter = in_the_background(unregister_flb_2, 0);
-	ASSERT_TRUE(await_sleep(waiter));
+	ASSERT_TRUE(lu_await_sleep(waiter, "flb"));
 	ctl("clear");
 	ASSERT_EQ(0, ctl("put_out 2"));
 	EXPECT_EQ(ENOENT, exit_status(waiter));
@@ -366,7 +345,7 @@ static void unregistering_during_an_operation(struct __test_metadata *_metadata,
 		usleep(10000);
 	ASSERT_LT(i, 1000);
 	waiter = in_the_background(unregister_flb_0, 0);
-	ASSERT_TRUE(await_sleep(waiter));
+	ASSERT_TRUE(lu_await_sleep(waiter, "flb"));
 	tenant = in_the_background(add_memfd, other);
 	for (i = 0; i < 1000 && waitpid(tenant, &status, WNOHANG) != tenant; i++)
 		usleep(10000);
