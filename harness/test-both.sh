@@ -26,9 +26,13 @@ run()
 [[ -n ${FULL:-} ]] || everyday=(EVERYDAY=1)
 run ''
 export PROGRAMS=$OUT
-env "${everyday[@]}" FLAVOUR=-debug "$TOP/harness/kernel.sh"
-FLAVOUR=-debug "$TOP/harness/image.sh"
-run -debug "${everyday[@]}"
+if env "${everyday[@]}" FLAVOUR=-debug "$TOP/harness/kernel.sh" &&
+	FLAVOUR=-debug "$TOP/harness/image.sh"; then
+	run -debug "${everyday[@]}"
+else
+	say "${red}failed:${plain} the debug kernel was not built, and nothing tested with it"
+	failed=$((failed + 1))
+fi
 
 echo "$passed passed, $failed failed"
 trap - ERR
