@@ -295,6 +295,24 @@ static void unregistering_waits(struct __test_metadata *_metadata, int dev)
 	EXPECT_EQ(0, ctl("register_flb 0 2"));
 }
 
+/* A file that finds the object meanwhile may keep it for ever: no more waiting. */
+static void unregistering_and_a_new_file(struct __test_metadata *_metadata, int dev)
+{
+	int session = lu_create(dev, "one");
+	pid_t waiter;
+
+	ASSERT_EQ(0, add_file(session, 0, 1));
+	ASSERT_EQ(0, ctl("get_out 2"));
+	close(session);
+	waiter = in_the_background(unregister_flb_2, 0);
+	ASSERT_TRUE(lu_await_sleep(waiter, "flb"));
+	session = lu_create(dev, "one");
+	ASSERT_EQ(0, add_file(session, 0, 1));
+	EXPECT_EQ(EBUSY, exit_status(waiter));
+	ASSERT_EQ(0, ctl("put_out 2"));
+	close(session);
+}
+
 /* The handler goes first: the FLB is not to be freed as long as its object is held. */
 static void unregistering_the_handler_first(struct __test_metadata *_metadata, int dev)
 {
@@ -370,6 +388,7 @@ HANDLERS(one_kernel)
 	outgoing_object(_metadata, self->dev);
 	registering(_metadata, self->dev);
 	unregistering_waits(_metadata, self->dev);
+	unregistering_and_a_new_file(_metadata, self->dev);
 	unregistering_the_handler_first(_metadata, self->dev);
 	unregistering_during_an_operation(_metadata, self->dev);
 	failing_freeze(_metadata, self->dev);

@@ -5,6 +5,9 @@
  */
 #include "lu_handlers.h"
 
+#define CORRUPT		"/sys/kernel/debug/kho/corrupt"
+#define SESSIONS	"luo-fdt /luo-session luo-session-header "
+
 static void retrieve_with_errors(struct __test_metadata *_metadata, int session)
 {
 	int fd;
@@ -26,6 +29,24 @@ static void retrieve_with_errors(struct __test_metadata *_metadata, int session)
 	EXPECT_TRUE(logged("retrieve 0 1 12\nretrieve 0 1 11\nretrieve 0 1\nretrieve 0 2 5\n"));
 }
 
+static int unregister_flb_0(int unused)
+{
+	return ctl("unregister_flb 0 0");
+}
+
+/* The incoming object, which nothing but its holder keeps. */
+static void unregistering_waits(struct __test_metadata *_metadata)
+{
+	pid_t waiter;
+
+	ASSERT_EQ(0, ctl("unregister_flb 1 0"));
+	waiter = in_the_background(unregister_flb_0, 0);
+	ASSERT_TRUE(lu_await_sleep(waiter, "flb"));
+	EXPECT_EQ(0, ctl("put_in 0"));
+	EXPECT_EQ(0, exit_status(waiter));
+	EXPECT_EQ(-ENOENT, ctl("unregister_flb 0 0"));
+}
+
 static void finish_in_order(struct __test_metadata *_metadata, int one, int two)
 {
 	/* One "no", and nothing has changed. */
@@ -45,7 +66,7 @@ static void finish_in_order(struct __test_metadata *_metadata, int one, int two)
 	EXPECT_TRUE(logged("finish 1 4\n"));
 	EXPECT_EQ(-ENOENT, ctl("get_in 0"));
 	EXPECT_EQ(-EAGAIN, lu_unload_module("test_liveupdate"));
-	EXPECT_EQ(0, ctl("put_in 0"));
+	unregistering_waits(_metadata);
 	EXPECT_TRUE(logged("flb_finish 0 77\n"));
 }
 
@@ -189,8 +210,7 @@ HANDLERS(damaged_flbs)
 		ASSERT_EQ(0, load_test());
 		session = lu_create(self->dev, "one");
 		ASSERT_EQ(0, add_file(session, 0, 1));
-		ASSERT_EQ(0, lu_write_file("/sys/kernel/debug/kho/corrupt",
-					   "chain luo-fdt /luo-flb luo-flb-header 16"));
+		ASSERT_EQ(0, lu_write_file(CORRUPT, "chain luo-fdt /luo-flb luo-flb-header 16"));
 		LU_KEXEC(2);
 	}
 	EXPECT_EQ(-ENOENT, self->dev);
@@ -209,8 +229,7 @@ HANDLERS(flbs_without_sessions)
 		session = lu_create(self->dev, "\xff");
 		ASSERT_EQ(0, add_file(session, 0, 1));
 		ASSERT_EQ(0, ctl("set 0 70"));
-		ASSERT_EQ(0, lu_write_file("/sys/kernel/debug/kho/corrupt",
-					   "entry luo-fdt /luo-session luo-session-header 16"));
+		ASSERT_EQ(0, lu_write_file(CORRUPT, "entry " SESSIONS "16"));
 		LU_KEXEC(2);
 	}
 	ASSERT_LE(0, self->dev);
@@ -238,8 +257,7 @@ HANDLERS(flbs_of_a_damaged_session)
 		ASSERT_EQ(0, add_file(session, 1, 2));
 		for (i = 0; i < 3; i++)
 			ASSERT_EQ(0, ctl("set %d %d", i, 70 + i));
-		ASSERT_EQ(0, lu_write_file("/sys/kernel/debug/kho/corrupt",
-					   "chain luo-fdt /luo-session luo-session-header 80 > 12"));
+		ASSERT_EQ(0, lu_write_file(CORRUPT, "chain " SESSIONS "80 > 12"));
 		LU_KEXEC(2);
 	}
 	EXPECT_EQ(-EBADMSG, lu_retrieve(self->dev, "damaged"));
@@ -320,7 +338,7 @@ HANDLERS(lost_files)
 }
 
 /*
- * B has two new sessions, and an old one of which two files of three were
+ * B has two new sessions, and an old one of which four files of five were
  * retrieved: each operation of the reboot fails once, wherever it comes.
  */
 static void failing_reboot(struct __test_metadata *_metadata, const char *op, int nth,
@@ -333,49 +351,97 @@ static void failing_reboot(struct __test_metadata *_metadata, const char *op, in
 		TH_LOG("%s %d", op, nth);
 }
 
-static void each_failing_reboot(struct __test_metadata *_metadata)
+/* With objects that are there, whoever needs them preserved again. */
+static void each_failing_flb(struct __test_metadata *_metadata)
+{
+	failing_reboot(_metadata, "flb_preserve", 1, "flb_preserve 0 70 5\n");
+	failing_reboot(_metadata, "flb_preserve", 2,
+		       "flb_preserve 0 70\nflb_preserve 1 71 5\nflb_unpreserve 0 70\n");
+	failing_reboot(_metadata, "flb_preserve", 3,
+		       "flb_preserve 0 70\nflb_preserve 1 71\nflb_preserve 2 72 5\n"
+		       "flb_unpreserve 1 71\nflb_unpreserve 0 70\n");
+}
+
+#define PRESERVED_AGAIN	"preserve 0 1\npreserve 1 2\npreserve 0 4\npreserve 0 5\n"
+#define UNDONE		"unpreserve 0 5\nunpreserve 0 4\nunpreserve 1 2\nunpreserve 0 1\n"
+
+static void each_failing_preserve(struct __test_metadata *_metadata)
 {
 	failing_reboot(_metadata, "preserve", 1, "preserve 0 1 5\n");
 	failing_reboot(_metadata, "preserve", 2,
 		       "preserve 0 1\npreserve 1 2 5\nunpreserve 0 1\n");
-	failing_reboot(_metadata, "freeze", 1,
-		       "preserve 0 1\npreserve 1 2\nfreeze 0 10 5\n"
+	failing_reboot(_metadata, "preserve", 3,
+		       "preserve 0 1\npreserve 1 2\npreserve 0 4 5\n"
 		       "unpreserve 1 2\nunpreserve 0 1\n");
+	failing_reboot(_metadata, "preserve", 4,
+		       "preserve 0 1\npreserve 1 2\npreserve 0 4\npreserve 0 5 5\n"
+		       "unpreserve 0 4\nunpreserve 1 2\nunpreserve 0 1\n");
+}
+
+static void each_failing_freeze(struct __test_metadata *_metadata)
+{
+	failing_reboot(_metadata, "freeze", 1, PRESERVED_AGAIN "freeze 0 10 5\n" UNDONE);
 	failing_reboot(_metadata, "freeze", 2,
-		       "preserve 0 1\npreserve 1 2\nfreeze 0 10\nfreeze 0 11 5\n"
-		       "unfreeze 0 10\nunpreserve 1 2\nunpreserve 0 1\n");
+		       PRESERVED_AGAIN "freeze 0 10\nfreeze 0 11 5\nunfreeze 0 10\n" UNDONE);
 	failing_reboot(_metadata, "freeze", 3,
-		       "preserve 0 1\npreserve 1 2\nfreeze 0 10\nfreeze 0 11\nfreeze 0 1 5\n"
-		       "unfreeze 0 11\nunfreeze 0 10\nunpreserve 1 2\nunpreserve 0 1\n");
+		       PRESERVED_AGAIN "freeze 0 10\nfreeze 0 11\nfreeze 0 1 5\n"
+		       "unfreeze 0 11\nunfreeze 0 10\n" UNDONE);
+	failing_reboot(_metadata, "freeze", 4,
+		       PRESERVED_AGAIN "freeze 0 10\nfreeze 0 11\nfreeze 0 1\nfreeze 0 4 5\n"
+		       "unfreeze 0 1\nunfreeze 0 11\nunfreeze 0 10\n" UNDONE);
+	failing_reboot(_metadata, "freeze", 5,
+		       PRESERVED_AGAIN "freeze 0 10\nfreeze 0 11\nfreeze 0 1\nfreeze 0 4\n"
+		       "freeze 0 5 5\nunfreeze 0 4\nunfreeze 0 1\n"
+		       "unfreeze 0 11\nunfreeze 0 10\n" UNDONE);
+}
+
+static void each_failing_reboot(struct __test_metadata *_metadata, int dev, int old)
+{
+	static const int taken[] = { 1, 2, 4, 5 };
+	int session;
+	size_t i;
+
+	for (i = 0; i < 3; i++)
+		ASSERT_EQ(0, ctl("get_in %zu", i));
+	ASSERT_EQ(0, lu_load(3, NULL));
+	/* For files that wait, and for those of this kernel. */
+	each_failing_flb(_metadata);
+	for (i = 0; i < ARRAY_SIZE(taken); i++)
+		ASSERT_LE(0, retrieve_one(old, taken[i]));
+	each_failing_flb(_metadata);
+	for (i = 0; i < 3; i++)
+		ASSERT_EQ(0, ctl("put_in %zu", i));
+
+	for (i = 0; i < 2; i++) {
+		session = lu_create(dev, i ? "b" : "a");
+		ASSERT_LE(0, session);
+		ASSERT_EQ(0, add_file(session, 0, 10 + i));
+	}
+	each_failing_preserve(_metadata);
+	each_failing_freeze(_metadata);
 }
 
 HANDLERS(failing_reboots)
 {
-	int session, fds[2], i;
+	int session, i;
 
 	ASSERT_EQ(0, load_test());
 	if (self->stage == 1) {
 		session = lu_create(self->dev, "old");
-		ASSERT_EQ(0, add_file(session, 0, 1));
-		ASSERT_EQ(0, add_file(session, 1, 2));
-		ASSERT_EQ(0, add_file(session, 0, 3));
+		for (i = 1; i <= 5; i++)
+			ASSERT_EQ(0, add_file(session, i == 2, i));
+		for (i = 0; i < 3; i++)
+			ASSERT_EQ(0, ctl("set %d %d", i, 70 + i));
 		LU_KEXEC(2);
 	}
 	session = lu_retrieve(self->dev, "old");
 	ASSERT_LE(0, session);
-	for (i = 0; i < 2; i++)
-		ASSERT_LE(0, retrieve_one(session, i + 1));
 	if (self->stage == 2) {
-		for (i = 0; i < 2; i++) {
-			fds[i] = lu_create(self->dev, i ? "b" : "a");
-			ASSERT_LE(0, fds[i]);
-			ASSERT_EQ(0, add_file(fds[i], 0, 10 + i));
-		}
-		ASSERT_EQ(0, lu_load(3, NULL));
-		each_failing_reboot(_metadata);
+		each_failing_reboot(_metadata, self->dev, session);
 		LU_JUMP();
 	}
-	ASSERT_LE(0, retrieve_one(session, 3));
+	for (i = 1; i <= 5; i++)
+		ASSERT_LE(0, retrieve_one(session, i));
 	EXPECT_EQ(0, lu_finish(session));
 	for (i = 0; i < 2; i++) {
 		session = lu_retrieve(self->dev, i ? "b" : "a");
