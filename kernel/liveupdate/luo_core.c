@@ -137,6 +137,28 @@ static void luo_open_gate(void)
 	up_write(&luo_gate);
 }
 
+static int luo_freeze_all(void)
+{
+	/* Sessions that nobody has looked at go along, too. */
+	int err = luo_wire_read_in();
+
+	if (err)
+		return err;
+	if (down_write_killable(&luo_gate))
+		return -EINTR;
+
+	/* What was closed while this waited must not go along. */
+	luo_sessions_reap();
+
+	luo_monitor_freeze(true);
+	err = luo_sessions_freeze();
+	if (err) {
+		luo_monitor_freeze(false);
+		luo_open_gate();
+	}
+	return err;
+}
+
 /**
  * liveupdate_reboot - freeze and hand over everything that is preserved
  *
@@ -148,7 +170,7 @@ static void luo_open_gate(void)
  *	    success.
  * Return: 0, or
  *
- * * -%EINTR  - killed while waiting for a request to end
+ * * -%EINTR  - killed while waiting for a request to end, or for memory
  * * -%ENOMEM - sessions that came in could not be read in so far
  * * another error of a handler; nothing is frozen then, and sessions work on
  */
@@ -161,24 +183,8 @@ int liveupdate_reboot(void)
 		return 0;
 
 	start = luo_trace_start(liveupdate_reboot);
-	/* Sessions that nobody has looked at go along, too. */
-	err = luo_wire_read_in();
-	if (err)
-		return err;
-
-	if (down_write_killable(&luo_gate))
-		return -EINTR;
-
-	/* What was closed while this waited must not go along. */
-	luo_sessions_reap();
-
-	luo_monitor_freeze(true);
-	err = luo_sessions_freeze();
+	err = luo_freeze_all();
 	trace_liveupdate_reboot(start, err);
-	if (err) {
-		luo_monitor_freeze(false);
-		luo_open_gate();
-	}
 	return err;
 }
 

@@ -9,8 +9,8 @@
  * The boot looks at the FDT, at the list of sessions and at the FLBs. The
  * sessions and their lists of files are read in for the first who wants to see
  * one, so that the boot hardly depends on how many there are. Without memory
- * for that, whoever wants to see one is told so, and the next one goes on where
- * it stopped: a session is read in whole, and once.
+ * for that, for longer than can be waited, whoever wants to see one is told so,
+ * and the next one goes on where it stopped: a session is read in whole, and once.
  *
  * Another kernel wrote all this, and memory may have been damaged. Nothing is
  * used before it was checked, nothing freed before everything was read. A
@@ -28,9 +28,11 @@
 #include <linux/init.h>
 #include <linux/libfdt.h>
 #include <linux/io.h>
+#include <linux/jiffies.h>
 #include <linux/mm.h>
 #include <linux/mutex.h>
 #include <linux/printk.h>
+#include <linux/sched/signal.h>
 #include <linux/string.h>
 #include <linux/unaligned.h>
 #include <linux/workqueue.h>
@@ -45,11 +47,11 @@ static u64 luo_number;
 /* Something of the previous kernel stays where it is. */
 static bool luo_left_out;
 
-/**
- * struct luo_fdt_in - what the FDT of the previous kernel says
 /* Part of it is in no session, so that nobody can give it up. */
 static bool luo_unseen;
 
+/**
+ * struct luo_fdt_in - what the FDT of the previous kernel says
  * @fdt:      the FDT, where the previous kernel had it
  * @sessions: first page of the list of sessions
  * @nr:       how many there are
@@ -260,9 +262,9 @@ static int luo_wire_read_session(const struct luo_session_ser *ser,
 	if (!luo_is_string(ser->name, sizeof(ser->name))) {
 		luo_damaged("found a session without a name");
 		luo_left_out = true;
+		luo_unseen = true;
 		return -EBADMSG;
 	}
-		luo_unseen = true;
 
 	session = luo_session_alloc(ser->name);
 	if (!session)
@@ -469,6 +471,32 @@ static void luo_wire_read_all(struct work_struct *work)
 
 static DECLARE_WORK(luo_read_work, luo_wire_read_all);
 
+/* A lack of memory is waited out: so often, and so many milliseconds each time. */
+#define LUO_READ_TRIES	100
+#define LUO_READ_PAUSE	30
+
+/*
+ * Few programs ask again after an error, and what they would have found there is
+ * lost to them then. Memory that is short now is there a moment later mostly.
+ */
+static int luo_wire_read_patiently(void)
+{
+	unsigned int tries;
+
+	for (tries = LUO_READ_TRIES; tries; tries--) {
+		queue_work(system_unbound_wq, &luo_read_work);
+		flush_work(&luo_read_work);
+		if (!luo_read_err)
+			return 0;
+		schedule_timeout_killable(msecs_to_jiffies(LUO_READ_PAUSE));
+		if (fatal_signal_pending(current))
+			return -EINTR;
+	}
+	pr_err_ratelimited("no memory to read in session %llu of %llu, try again\n",
+			   luo_nr_read + 1, luo_in.nr);
+	return luo_read_err;
+}
+
 /**
  * luo_wire_read_in - have the sessions that the previous kernel left
  *
@@ -476,30 +504,27 @@ static DECLARE_WORK(luo_read_work, luo_wire_read_all);
  * in great number would hold it up. The first one waits until it is done, by a
  * thread of the kernel: it is nobody's memory, and to no limit of the caller.
  *
- * Context: may sleep; without &luo_gate and the locks below it.
- * Return: 0, or -%ENOMEM: some sessions are not known yet, and none is lost;
- * the next call goes on with them.
+ * Context: may sleep, some seconds where memory is short; without &luo_gate and
+ *	    the locks below it.
+ * Return: 0, or -%ENOMEM, or -%EINTR when killed while waiting: some sessions are
+ * not known yet, and none is lost; the next call goes on with them.
  */
 int luo_wire_read_in(void)
 {
+	int err = 0;
+
 	/* Pairs with the release below: whoever sees it sees the sessions. */
 	if (smp_load_acquire(&luo_read_done))
 		return 0;
 
-	guard(mutex)(&luo_read_lock);
-	if (luo_read_done)
-		return 0;
-	if (luo_in.fdt) {
-		queue_work(system_unbound_wq, &luo_read_work);
-		flush_work(&luo_read_work);
+	scoped_cond_guard(mutex_kill, return -EINTR, &luo_read_lock) {
+		if (luo_in.fdt && !luo_read_done)
+			err = luo_wire_read_patiently();
+		if (err)
+			return err;
+		/* Pairs with the above: what was read in comes first. */
+		smp_store_release(&luo_read_done, true);
 	}
-	if (luo_read_err) {
-		pr_err_ratelimited("no memory to read in session %llu of %llu, try again\n",
-				   luo_nr_read + 1, luo_in.nr);
-		return luo_read_err;
-	}
-	/* Pairs with the smp_load_acquire() above: what was read in comes first. */
-	smp_store_release(&luo_read_done, true);
 	return 0;
 }
 

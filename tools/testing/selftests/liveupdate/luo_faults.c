@@ -4,6 +4,7 @@
  * A request that fails then has changed nothing, and one that succeeds all the
  * same has done all of it. A reboot that fails leaves everything as it was.
  */
+#include <dirent.h>
 #include <sys/ioctl.h>
 
 #include "lu_harness.h"
@@ -23,54 +24,117 @@ FIXTURE(faults)
 	char *after;
 };
 
-/* Nodes of trees that grow fail to be allocated: the next @times, in any task. */
-static int fail_nodes(const char *times, const char *percent)
+/* The next @times allocations of a kind fail, if it so happens; @percent of them. */
+static int fail_next(const char *what, const char *times, const char *percent)
 {
-	static const char * const dir = "/sys/kernel/debug/failslab/";
 	const char * const settings[][2] = {
-		{ "cache-filter", "Y" },
 		{ "times", times },
 		{ "probability", percent },
 	};
 	char path[128];
 	size_t i;
-	int err;
+	int err = 0;
 
-	err = lu_write_file("/sys/kernel/slab/radix_tree_node/failslab", "1");
 	for (i = 0; i < ARRAY_SIZE(settings) && !err; i++) {
-		snprintf(path, sizeof(path), "%s%s", dir, settings[i][0]);
+		snprintf(path, sizeof(path), "/sys/kernel/debug/%s/%s", what, settings[i][0]);
 		err = lu_write_file(path, settings[i][1]);
 	}
 	return err;
 }
 
-/*
- * The sessions that came in are read in for the first who looks, and not by the
- * task that does. Without memory it is told so, a reboot does not go without
- * them, and they are all there when there is memory again.
- */
-static void read_in_without_memory(struct __test_metadata *_metadata)
+/* Nodes of trees that grow, of all slabs, and in any task. */
+static int choose_nodes(bool only)
 {
-	int dev, refused = 0;
+	return lu_write_file("/sys/kernel/slab/radix_tree_node/failslab", "1") ?:
+	       lu_write_file("/sys/kernel/debug/failslab/cache-filter", only ? "Y" : "N");
+}
 
-	ASSERT_EQ(0, lu_load(3, NULL));
-	ASSERT_EQ(0, fail_nodes("-1", "100"));
+/* All that workers of the kernel allocate, those that are still to come, too. */
+static int choose_workers(bool only)
+{
+	struct dirent *entry;
+	char path[300];
+	DIR *proc = opendir("/proc");
+	int err = 0;
+
+	while (proc && (entry = readdir(proc))) {
+		snprintf(path, sizeof(path), "/proc/%s/comm", entry->d_name);
+		if (lu_count_lines(path, "kworker") < 1 && lu_count_lines(path, "kthreadd") < 1)
+			continue;
+		snprintf(path, sizeof(path), "/proc/%s/make-it-fail", entry->d_name);
+		err = err ?: lu_write_file(path, only ? "1" : "0");
+	}
+	closedir(proc);
+	return err ?:
+	       lu_write_file("/sys/kernel/debug/failslab/task-filter", only ? "Y" : "N") ?:
+	       lu_write_file("/sys/kernel/debug/fail_page_alloc/task-filter", only ? "Y" : "N");
+}
+
+static int open_lines(void)
+{
+	int fd = open(LU_LINES, O_RDONLY | O_CLOEXEC);
+
+	return fd < 0 ? -errno : fd;
+}
+
+/* Killed while it waits for memory. */
+static void killed_reboot(struct __test_metadata *_metadata)
+{
+	pid_t pid = fork();
+	int status;
+
+	if (!pid)
+		_exit(-lu_jump());
+	ASSERT_TRUE(lu_await_sleep(pid, "luo_wire"));
+	ASSERT_EQ(0, kill(pid, SIGKILL));
+	ASSERT_EQ(pid, waitpid(pid, &status, 0));
+}
+
+/* Whoever comes first is told after some time, and a reboot says so. */
+static void lasting_want_of_memory(struct __test_metadata *_metadata)
+{
+	const char * const reboots = LU_TRACING "events/liveupdate/liveupdate_reboot/enable";
+
+	ASSERT_EQ(0, lu_write_file(reboots, "1"));
+	killed_reboot(_metadata);
+	EXPECT_EQ(1, lu_count_events("reboot: err=-4"));
 	EXPECT_EQ(-ENOMEM, lu_jump());
+	EXPECT_EQ(1, lu_count_events("reboot: err=-12"));
+	ASSERT_EQ(0, lu_write_file(reboots, "0"));
 	EXPECT_EQ(-ENOMEM, lu_open_dev());
 	EXPECT_STREQ(strerror(ENOMEM), lu_sysfs("state"));
 	EXPECT_STREQ(strerror(ENOMEM), lu_sysfs("incoming/sessions"));
-	EXPECT_GT(0, open(LU_LINES, O_RDONLY));
+	EXPECT_EQ(-ENOMEM, open_lines());
+}
 
-	ASSERT_EQ(0, fail_nodes("20", "50"));
-	while ((dev = lu_open_dev()) == -ENOMEM)
-		refused++;
-	ASSERT_LE(0, dev);
-	EXPECT_LT(1, refused);
-	close(dev);
-	ASSERT_EQ(0, fail_nodes("0", "0"));
-	ASSERT_EQ(0, lu_write_file("/sys/kernel/debug/failslab/times", "1"));
-	ASSERT_EQ(0, lu_write_file("/sys/kernel/debug/failslab/cache-filter", "N"));
+/*
+ * The sessions that came in are read in for the first who looks, and not by the
+ * task that does. A reboot does not go without them. A want of memory that passes
+ * is waited out, wherever it comes: a client that does not ask again finds all.
+ */
+static void read_in_without_memory(struct __test_metadata *_metadata)
+{
+	int dev;
+
+	ASSERT_EQ(0, lu_load(3, NULL));
+	ASSERT_EQ(0, choose_nodes(true));
+	if (!fail_next("failslab", "-1", "100"))
+		lasting_want_of_memory(_metadata);
+	EXPECT_EQ(0, fail_next("failslab", "0", "0"));
+	ASSERT_EQ(0, choose_nodes(false));
 	ASSERT_EQ(0, lu_unload());
+
+	/* No more in all than times that it is tried. */
+	EXPECT_EQ(0, choose_workers(true));
+	EXPECT_EQ(0, fail_next("fail_page_alloc", "30", "50"));
+	EXPECT_EQ(0, fail_next("failslab", "60", "50"));
+	dev = lu_open_dev();
+	EXPECT_LE(0, dev);
+	EXPECT_EQ(0, lu_count_matches("/sys/kernel/debug/failslab/times", "^60$"));
+	close(dev);
+	ASSERT_EQ(0, fail_next("failslab", "1", "0"));
+	ASSERT_EQ(0, fail_next("fail_page_alloc", "1", "0"));
+	ASSERT_EQ(0, choose_workers(false));
 }
 
 FIXTURE_SETUP(faults)
