@@ -14,6 +14,9 @@ static const char *const figure_names[NR_FIGURES] = {
 	"memory", "moved", "lost",
 };
 
+/* Fewer files or sessions are ruled by what does not depend on how many there are. */
+#define FEW	500
+
 /* At most @limit; whether that is a test, @test says. */
 static void budget_if(bool test, const struct bench_case *c, const char *what, int64_t got,
 		      int64_t limit)
@@ -119,13 +122,12 @@ static void session_budgets(const struct bench_case *c, const int64_t *figure)
 		    (figure[SESSIONS] + figure[FILES] + figure[FINISH]) / c->n);
 }
 
-/* Those of the smaller cases are ruled by what does not depend on their size. */
 void budgets(const struct bench_case *c, const int64_t *figure)
 {
 	if (!c->kind->make)
 		return;
 	boot_budget(c, figure);
-	if (c->kind->many && c->n >= 1000) {
+	if (c->kind->many && c->n >= FEW) {
 		if (c->kind->sessions)
 			session_budgets(c, figure);
 		else
