@@ -50,6 +50,10 @@ static unsigned int flbs = TEST_FLBS;
 module_param(flbs, uint, 0444);
 MODULE_PARM_DESC(flbs, "FLBs that there is an implementation of");
 
+static bool bare;
+module_param(bare, bool, 0444);
+MODULE_PARM_DESC(bare, "Files do not hold the module, only their handlers do");
+
 enum test_op {
 	TEST_CAN_PRESERVE, TEST_PRESERVE, TEST_UNPRESERVE, TEST_FREEZE,
 	TEST_UNFREEZE, TEST_RETRIEVE, TEST_CAN_FINISH, TEST_FINISH, TEST_GET_ID,
@@ -100,7 +104,7 @@ static struct test_failure test_failure = { .op = -1 };
 static char *test_log;
 static size_t test_log_len;
 
-static const struct file_operations test_fops[TEST_HANDLERS];
+static struct file_operations test_fops[TEST_HANDLERS];
 static struct liveupdate_file_handler test_handlers[TEST_HANDLERS];
 static struct liveupdate_flb test_flbs[TEST_FLBS];
 static bool test_registered[TEST_HANDLERS];
@@ -200,7 +204,7 @@ static ssize_t test_write(struct file *file, const char __user *buf, size_t len,
 }
 
 /* One for each handler: it knows its files by it. */
-static const struct file_operations test_fops[TEST_HANDLERS] = {
+static struct file_operations test_fops[TEST_HANDLERS] = {
 	TEST_FOPS, TEST_FOPS,
 };
 
@@ -643,6 +647,8 @@ static int __init test_liveupdate_init(void)
 	if (!test_log)
 		return -ENOMEM;
 
+	for (i = 0; bare && i < TEST_HANDLERS; i++)
+		test_fops[i].owner = NULL;
 	err = test_bind();
 	for (i = 0; !err && i < TEST_HANDLERS; i++)
 		err = test_register(i);

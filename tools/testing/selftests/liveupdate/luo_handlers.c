@@ -379,6 +379,19 @@ static void unregistering_during_an_operation(struct __test_metadata *_metadata,
 	ctl("clear");
 }
 
+/* A file in a session keeps the module of its handler, by whichever name it is open. */
+static void module_is_held(struct __test_metadata *_metadata, int dev)
+{
+	int session;
+
+	ASSERT_EQ(0, lu_load_module("lib/test_liveupdate", "flbs=0 bare=1"));
+	session = lu_create(dev, "one");
+	ASSERT_EQ(0, add_file(session, 0, 1));
+	EXPECT_EQ(-EAGAIN, lu_unload_module("test_liveupdate"));
+	close(session);
+	EXPECT_TRUE(lu_await_unload("test_liveupdate"));
+}
+
 /* Everything that needs no second kernel. */
 HANDLERS(one_kernel)
 {
@@ -395,4 +408,5 @@ HANDLERS(one_kernel)
 	stopped_reboot(_metadata, self->dev);
 	slow_close(_metadata, self->dev);
 	EXPECT_TRUE(lu_await_unload("test_liveupdate"));
+	module_is_held(_metadata, self->dev);
 }
