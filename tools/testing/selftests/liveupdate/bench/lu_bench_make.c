@@ -13,7 +13,8 @@
 #include "../lu_util.h"
 #include "lu_bench.h"
 
-#define SPARED_MIB	256	/* left for the case itself and for the next image */
+#define HOG		(4 * LU_MIB)	/* taken at a time */
+#define SPARED_KIB	(64 * 1024)	/* never taken */
 
 static int page_of_file(int fd, uint64_t page)
 {
@@ -84,28 +85,32 @@ long meminfo_kib(const char *key)
 }
 
 /*
- * Memory of scratch is given out while there is some, and what lies in there has
- * to be moved to be preserved: a cost of its own, see the case for it. The others
- * begin when there is none left.
+ * Memory of scratch is given out while much of it is free, and what lies in there
+ * has to be moved to be preserved: a cost of its own, see the case for it. The
+ * others begin when there is none left. It comes last and by turns with other
+ * memory, so nearly all is taken, and what is not of scratch is given back.
  */
 void use_scratch_up(void)
 {
-	long kib, left;
-	int i;
+	char *others = NULL, *hog;
+	long kib;
 
-	for (i = 0; i < 8; i++) {
-		char *hog;
-
+	for (;;) {
 		kib = meminfo_kib("CmaFree:");
-		left = meminfo_kib("MemAvailable:") - SPARED_MIB * (LU_MIB / LU_KIB);
-		if (kib > left)
-			kib = left;
-		if (kib < (long)(LU_MIB / LU_KIB))
-			return;
-		hog = mmap(NULL, kib * LU_KIB, PROT_READ | PROT_WRITE,
-			   MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-		if (hog == MAP_FAILED || madvise(hog, kib * LU_KIB, MADV_POPULATE_WRITE))
-			return;
+		if (kib < (long)(LU_MIB / LU_KIB) || meminfo_kib("MemAvailable:") < SPARED_KIB)
+			break;
+		hog = mmap(NULL, HOG, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+		if (hog == MAP_FAILED || madvise(hog, HOG, MADV_POPULATE_WRITE))
+			break;
+		if (meminfo_kib("CmaFree:") >= kib) {
+			*(char **)hog = others;
+			others = hog;
+		}
+	}
+	while (others) {
+		hog = others;
+		others = *(char **)hog;
+		munmap(hog, HOG);
 	}
 }
 
