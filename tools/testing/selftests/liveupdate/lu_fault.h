@@ -93,8 +93,8 @@ static inline size_t lu_picture_add(char *buf, size_t len, const char *path)
 }
 
 /*
- * Sessions, files, numbers, preserved pages and open descriptors in @buf, which
- * has LU_PICTURE bytes.
+ * Sessions, files, numbers, preserved pages, open descriptors and what lu_memory()
+ * says in @buf, which has LU_PICTURE bytes.
  */
 static inline void lu_picture(char *buf)
 {
@@ -107,11 +107,13 @@ static inline void lu_picture(char *buf)
 		LU_SYSFS "outgoing/files",
 		LU_KHO_PAGES,
 	};
+	char memory[LU_MEMORY];
 	size_t len = 0, i;
 
 	for (i = 0; i < ARRAY_SIZE(files); i++)
 		len = lu_picture_add(buf, len, files[i]);
-	snprintf(buf + len, LU_PICTURE - len, "%d descriptors\n", lu_count_fds());
+	snprintf(buf + len, LU_PICTURE - len, "%d descriptors, %s\n", lu_count_fds(),
+		 lu_memory(memory));
 }
 
 /*

@@ -116,6 +116,25 @@ long lu_meminfo_kib(const char *key)
 	return line ? atol(line + strlen(key)) : -1;
 }
 
+/* Pages that are pinned for long, all over the system. */
+long lu_pins(void)
+{
+	lu_write_file("/proc/sys/vm/stat_refresh", "1");
+	return lu_number_in("/proc/vmstat", "nr_foll_pin_acquired") -
+	       lu_number_in("/proc/vmstat", "nr_foll_pin_released");
+}
+
+/* Them, pages of shmem, and memory that was promised, as a line. */
+const char *lu_memory(char line[LU_MEMORY])
+{
+	/* It brings the others up to date, too. */
+	long pins = lu_pins();
+
+	snprintf(line, LU_MEMORY, "%ld pins, shmem %ld KiB, committed %ld KiB", pins,
+		 lu_meminfo_kib("Shmem:"), lu_meminfo_kib("Committed_AS:"));
+	return line;
+}
+
 /*
  * Free pages that the CPUs hold back: several MiB, and not in MemFree. A line
  * "count: N" for each zone and CPU.

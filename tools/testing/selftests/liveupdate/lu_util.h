@@ -61,6 +61,9 @@ long lu_number_in(const char *path, const char *key);
 long lu_free_kib(void);
 long lu_meminfo_kib(const char *key);
 long lu_total_kib(void);
+long lu_pins(void);
+#define LU_MEMORY	96
+const char *lu_memory(char line[LU_MEMORY]);
 long lu_swap_free_kib(void);
 bool lu_await_free_kib(long want);
 int lu_log_lines(const char *what, int level);

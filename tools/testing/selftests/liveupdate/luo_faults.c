@@ -6,9 +6,11 @@
  */
 #include <dirent.h>
 #include <sys/ioctl.h>
+#include <sys/mman.h>
 
 #include "lu_harness.h"
 #include "lu_fault.h"
+#include "lu_uffd.h"
 
 /* More than faults that a request can do without. */
 #define SPARE		40
@@ -177,6 +179,7 @@ struct request {
 	int fd;
 	int file;
 	uint64_t nr;
+	char *map;
 	char session[LIVEUPDATE_SESSION_NAME_LENGTH];
 	int (*send)(struct request *r);
 	void (*again)(struct request *r, int result);
@@ -599,4 +602,163 @@ FAULTS(each_allocation)
 		reboot_with_faults(_metadata, self);
 	}
 	arrive(_metadata, self);
+}
+
+/*
+ * Holes of a memfd that is preserved are filled. Every page of LATE_STEP is there
+ * before, so each that comes is an extent of its own.
+ */
+#define LATE_STEP	4
+#define LATE_PAGES	(2048 * LATE_STEP)
+
+static int send_write(struct request *r)
+{
+	static const char page[LU_PAGE] = "written";
+
+	return pwrite(r->file, page, LU_PAGE, r->nr * LU_PAGE) < 0 ? -errno : 0;
+}
+
+static int send_touch(struct request *r)
+{
+	return madvise(r->map + r->nr * LU_PAGE, LU_PAGE, MADV_POPULATE_WRITE) ? -errno : 0;
+}
+
+static int send_fallocate(struct request *r)
+{
+	return fallocate(r->file, 0, r->nr * LU_PAGE, LU_PAGE) ? -errno : 0;
+}
+
+/* @fd is userfaultfd's. */
+static int send_copy(struct request *r)
+{
+	return lu_uffd_copy(r->fd, r->map + r->nr * LU_PAGE, 0, 1);
+}
+
+static int send_zero(struct request *r)
+{
+	return lu_uffd_zero(r->fd, r->map + r->nr * LU_PAGE);
+}
+
+static void next_hole(struct request *r, int result)
+{
+	r->nr += LATE_STEP;
+}
+
+/* Fill holes up to one that takes a page of preserved memory, for words. */
+static int fill_to_page_of_words(struct request *r)
+{
+	long before;
+	int n = 0;
+
+	do {
+		before = lu_preserved_pages();
+		if (send_write(r))
+			return -EIO;
+		next_hole(r, 0);
+		n++;
+	} while (lu_preserved_pages() == before + 1);
+	return n;
+}
+
+/* The next one that comes needs a page for its words. */
+static void exhaust_words(struct __test_metadata *_metadata, struct request *r)
+{
+	int period, i;
+
+	for (i = 0; i < 3; i++) {
+		period = fill_to_page_of_words(r);
+		ASSERT_LT(0, period);
+	}
+	for (i = 1; i < period; i++) {
+		ASSERT_EQ(0, send_write(r));
+		next_hole(r, 0);
+	}
+}
+
+static void fill_with_faults(struct __test_metadata *_metadata, FIXTURE_DATA(faults) * self,
+			     struct request *r)
+{
+	static const struct {
+		const char *name;
+		int (*send)(struct request *r);
+	} ways[] = {
+		{ "write(2) into a hole", send_write },
+		{ "a fault", send_touch },
+		{ "UFFDIO_COPY", send_copy },
+		{ "UFFDIO_ZEROPAGE", send_zero },
+		{ "fallocate(2)", send_fallocate },
+	};
+	size_t i;
+
+	for (i = 0; i < ARRAY_SIZE(ways); i++) {
+		/* userfaultfd has a mapping of its own. */
+		char *map = mmap(NULL, LATE_PAGES * LU_PAGE, PROT_READ | PROT_WRITE,
+				 MAP_SHARED, r->file, 0);
+
+		ASSERT_NE(MAP_FAILED, map);
+		r->map = map;
+		r->name = ways[i].name;
+		r->send = ways[i].send;
+		r->fd = lu_uffd_open(map, LATE_PAGES * LU_PAGE);
+		ASSERT_LE(0, r->fd);
+		if (r->send == send_touch)
+			close(r->fd);
+		each_fault(_metadata, self, r);
+		if (r->send != send_touch)
+			close(r->fd);
+		munmap(map, LATE_PAGES * LU_PAGE);
+	}
+}
+
+FAULTS(late_pages)
+{
+	char note[96], *before = self->before, *after = self->after;
+	struct request r = { .nr = 1, .again = next_hole };
+	int session, i, nth, err, failed = 0;
+	uint64_t sum;
+
+	if (self->stage == 1) {
+		r.file = memfd_create("late", MFD_CLOEXEC);
+		ASSERT_LE(0, r.file);
+		for (i = 0; i < LATE_PAGES; i += LATE_STEP)
+			ASSERT_EQ(0, lu_fill(r.file, i * LU_PAGE, LU_PAGE, i));
+		session = lu_create(self->dev, "late");
+		ASSERT_LE(0, session);
+		ASSERT_EQ(0, lu_preserve(session, r.file, 1));
+		fill_with_faults(_metadata, self, &r);
+
+		/* A page for words may stay, for the next one: all else is the same. */
+		exhaust_words(_metadata, &r);
+		for (nth = 1;; nth++) {
+			lu_memory(before);
+			ASSERT_EQ(0, lu_fault_arm(self->nth, nth));
+			err = send_write(&r);
+			if (!err) {
+				lu_fault_came(self->nth);
+				break;
+			}
+			ASSERT_EQ(-ENOMEM, err);
+			ASSERT_TRUE(lu_fault_came(self->nth));
+			ASSERT_STREQ(before, lu_memory(after));
+			failed++;
+		}
+		printf("# a page of words: %d faults fatal\n", failed);
+		EXPECT_LT(0, failed);
+		EXPECT_EQ(0, lu_leaks());
+		ASSERT_EQ(0, lu_checksum(r.file, &sum));
+		snprintf(note, sizeof(note), "lu.sum=%#jx lu.blocks=%ju",
+			 (uintmax_t)sum, (uintmax_t)lu_blocks(r.file));
+		/* Not 2: there, sessions are read in without memory. */
+		LU_KEXEC_WITH(3, note);
+	}
+	session = lu_retrieve(self->dev, "late");
+	ASSERT_LE(0, session);
+	r.file = lu_retrieve_fd(session, 1);
+	ASSERT_LE(0, r.file);
+	EXPECT_EQ((blkcnt_t)lu_param_u64("lu.blocks"), lu_blocks(r.file));
+	ASSERT_EQ(0, lu_checksum(r.file, &sum));
+	EXPECT_EQ(lu_param_u64("lu.sum"), sum);
+	for (i = 0; i < LATE_PAGES; i += LATE_STEP)
+		ASSERT_EQ(0, lu_check(r.file, i * LU_PAGE, LU_PAGE, i));
+	EXPECT_EQ(0, lu_finish(session));
 }

@@ -2,16 +2,16 @@
 /*
  * A memfd is preserved while memory management works on it: huge pages are
  * made of its pages, userfaultfd fills it, it is locked, it is on its way to
- * the swap device, the task that preserves it is killed. And how far it is.
+ * the swap device, the task that preserves it is killed. How far it is. And that
+ * it is a file like any other once it was retrieved.
  */
-#include <linux/userfaultfd.h>
 #include <stdatomic.h>
 #include <sys/stat.h>
 #include <sys/swap.h>
-#include <sys/syscall.h>
 
 #include "lu_harness.h"
 #include "lu_monitor.h"
+#include "lu_uffd.h"
 
 #define HUGE		(2 * LU_MIB)
 
@@ -40,7 +40,8 @@ FIXTURE_SETUP(memfd_mm)
 
 FIXTURE_TEARDOWN(memfd_mm)
 {
-	EXPECT_EQ(0, lu_finish(self->session));
+	if (self->session >= 0)
+		EXPECT_EQ(0, lu_finish(self->session));
 	close(self->session);
 	close(self->dev);
 }
@@ -134,35 +135,10 @@ TEST_F_TIMEOUT(memfd_mm, collapse, LU_TIMEOUT)
 	}
 }
 
-static int uffd_copy(int uffd, char *to, off_t at, uint64_t seed)
-{
-	static uint64_t page[LU_PAGE / 8];
-	struct uffdio_copy copy = {
-		.dst = (uintptr_t)to,
-		.src = (uintptr_t)page,
-		.len = LU_PAGE,
-	};
-
-	lu_fill_mem(page, at, LU_PAGE, seed);
-	return ioctl(uffd, UFFDIO_COPY, &copy) ? -errno : 0;
-}
-
-static int uffd_zero(int uffd, char *to)
-{
-	struct uffdio_zeropage zero = {
-		.range.start = (uintptr_t)to,
-		.range.len = LU_PAGE,
-	};
-
-	return ioctl(uffd, UFFDIO_ZEROPAGE, &zero) ? -errno : 0;
-}
-
 /* A file that is filled by UFFDIO_COPY, before and after it is preserved. */
 TEST_F_TIMEOUT(memfd_mm, userfaultfd, LU_TIMEOUT)
 {
 	const size_t pages = 64, size = pages * LU_PAGE;
-	struct uffdio_api api = { .api = UFFD_API };
-	struct uffdio_register range;
 	size_t i;
 	char *map;
 	int fd, uffd;
@@ -172,24 +148,18 @@ TEST_F_TIMEOUT(memfd_mm, userfaultfd, LU_TIMEOUT)
 		ASSERT_LE(0, fd);
 		map = map_file(fd, size);
 		ASSERT_NE(MAP_FAILED, map);
-		uffd = syscall(SYS_userfaultfd, O_CLOEXEC);
+		uffd = lu_uffd_open(map, size);
 		ASSERT_LE(0, uffd);
-		ASSERT_EQ(0, ioctl(uffd, UFFDIO_API, &api));
-		range = (struct uffdio_register) {
-			.range = { .start = (uintptr_t)map, .len = size },
-			.mode = UFFDIO_REGISTER_MODE_MISSING,
-		};
-		ASSERT_EQ(0, ioctl(uffd, UFFDIO_REGISTER, &range));
 		for (i = 0; i < pages; i += 4)
-			ASSERT_EQ(0, uffd_copy(uffd, map + i * LU_PAGE, i * LU_PAGE, 1));
+			ASSERT_EQ(0, lu_uffd_copy(uffd, map + i * LU_PAGE, i * LU_PAGE, 1));
 		ASSERT_EQ(0, lu_preserve(self->session, fd, 1));
 		for (i = 1; i < pages; i += 4)
-			ASSERT_EQ(0, uffd_copy(uffd, map + i * LU_PAGE, i * LU_PAGE, 2));
+			ASSERT_EQ(0, lu_uffd_copy(uffd, map + i * LU_PAGE, i * LU_PAGE, 2));
 		/* Where there is a page, nothing changes. */
-		EXPECT_EQ(-EEXIST, uffd_copy(uffd, map, 0, 3));
-		EXPECT_EQ(-EEXIST, uffd_copy(uffd, map + LU_PAGE, LU_PAGE, 3));
+		EXPECT_EQ(-EEXIST, lu_uffd_copy(uffd, map, 0, 3));
+		EXPECT_EQ(-EEXIST, lu_uffd_copy(uffd, map + LU_PAGE, LU_PAGE, 3));
 		for (i = 2; i < pages; i += 4)
-			ASSERT_EQ(0, uffd_zero(uffd, map + i * LU_PAGE));
+			ASSERT_EQ(0, lu_uffd_zero(uffd, map + i * LU_PAGE));
 		/* One of them was registered only, and is written now. */
 		ASSERT_EQ(0, lu_fill(fd, 3 * LU_PAGE, LU_PAGE, 4));
 		LU_KEXEC(2);
@@ -474,4 +444,50 @@ TEST_F_TIMEOUT(memfd_mm, progress, LU_TIMEOUT)
 	EXPECT_LE(1, lu_count_matches(LU_TRACING "trace", re));
 	if (self->stage == 1)
 		LU_KEXEC(2);
+}
+
+/* Memory management finds what was retrieved like any file, and charges for it. */
+TEST_F_TIMEOUT(memfd_mm, afterwards, LU_TIMEOUT)
+{
+	static char * const mkswap[] = { "mkswap", "/dev/ram0", NULL };
+	const size_t size = 4 * LU_MIB;
+	char before[LU_MEMORY], after[LU_MEMORY];
+	long shmem, committed, swap;
+	char *map;
+	int fd;
+
+	if (self->stage == 1) {
+		fd = lu_memfd("afterwards", size, 1);
+		ASSERT_LE(0, fd);
+		ASSERT_EQ(0, lu_preserve(self->session, fd, 1));
+		LU_KEXEC(2);
+	}
+	ASSERT_EQ(0, lu_run(mkswap));
+	ASSERT_EQ(0, swapon("/dev/ram0", 0));
+	lu_memory(before);
+	shmem = lu_meminfo_kib("Shmem:");
+	committed = lu_meminfo_kib("Committed_AS:");
+	fd = lu_retrieve_fd(self->session, 1);
+	ASSERT_LE(0, fd);
+	EXPECT_EQ(0, lu_pins());
+	EXPECT_EQ(shmem + (long)(size / LU_KIB), lu_meminfo_kib("Shmem:"));
+	EXPECT_EQ(committed + (long)(size / LU_KIB), lu_meminfo_kib("Committed_AS:"));
+
+	map = map_file(fd, size);
+	ASSERT_NE(MAP_FAILED, map);
+	ASSERT_EQ(0, madvise(map, size, MADV_POPULATE_READ));
+	swap = lu_swap_free_kib();
+	ASSERT_EQ(0, madvise(map, size, MADV_PAGEOUT));
+	/* To the swap device, and not just away. */
+	EXPECT_GT(swap - (long)(size / LU_KIB / 2), lu_swap_free_kib());
+	EXPECT_EQ(0, lu_check(fd, 0, size, 1));
+	EXPECT_EQ((blkcnt_t)(size / 512), lu_blocks(fd));
+
+	ASSERT_EQ(0, lu_finish(self->session));
+	ASSERT_EQ(0, close(self->session));
+	self->session = -1;
+	ASSERT_EQ(0, munmap(map, size));
+	ASSERT_EQ(0, close(fd));
+	EXPECT_STREQ(before, lu_memory(after));
+	EXPECT_EQ(swap, lu_swap_free_kib());
 }

@@ -1,19 +1,18 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * A memfd is preserved, and let go, again and again, while others write it, punch
- * holes, collapse its pages, page them out and move them. One whose holes are filled
- * while the walk goes by. One whose pages are where none can be preserved, and are
- * moved. And one that is frozen for as long as it takes everybody who wants to change
- * it to come and wait.
+ * holes, collapse its pages, page them out and move them. One whose pages are where
+ * none can be preserved, and are moved. And one that is frozen for as long as it takes
+ * everybody who wants to change it to come and wait.
  */
 #include <linux/falloc.h>
-#include <sched.h>
 #include <stdatomic.h>
 #include <sys/swap.h>
 #include <time.h>
 
 #include "lu_harness.h"
 #include "lu_monitor.h"
+#include "lu_uffd.h"
 
 #define HUGE		(2 * LU_MIB)
 #define SIZE		(8 * HUGE)
@@ -50,14 +49,6 @@ FIXTURE_TEARDOWN(race)
 		EXPECT_EQ(0, lu_finish(self->session));
 	close(self->session);
 	close(self->dev);
-}
-
-/* Pages that are pinned for long, all over the system. */
-static long pins(void)
-{
-	lu_write_file("/proc/sys/vm/stat_refresh", "1");
-	return lu_number_in("/proc/vmstat", "nr_foll_pin_acquired") -
-	       lu_number_in("/proc/vmstat", "nr_foll_pin_released");
 }
 
 /* What the others work on; @map at a multiple of the size of a huge page. */
@@ -187,7 +178,7 @@ TEST_F_TIMEOUT(race, race, 2 * LU_TIMEOUT)
 		map = map_aligned(fd, SIZE);
 		ASSERT_NE(MAP_FAILED, map);
 		ASSERT_EQ(0, madvise(map, SIZE, MADV_HUGEPAGE));
-		before = pins();
+		before = lu_pins();
 		/* Whoever has it keeps it alive when the test closes it. */
 		close(self->session);
 		for (i = 0; i < ARRAY_SIZE(others); i++)
@@ -214,7 +205,7 @@ TEST_F_TIMEOUT(race, race, 2 * LU_TIMEOUT)
 		TH_LOG("preserved %d times, %d times not; %lu rounds of others", preserved,
 		       busy, atomic_load(&shared->rounds));
 		EXPECT_LT(5, preserved);
-		EXPECT_EQ(before, pins());
+		EXPECT_EQ(before, lu_pins());
 		EXPECT_EQ(0, check_pages(fd));
 		ASSERT_EQ(0, lu_preserve(self->session, fd, 1));
 		ASSERT_EQ(0, lu_checksum(fd, &sum));
@@ -226,63 +217,6 @@ TEST_F_TIMEOUT(race, race, 2 * LU_TIMEOUT)
 	ASSERT_EQ(0, lu_checksum(fd, &sum));
 	EXPECT_EQ(lu_param_u64("lu.sum"), sum);
 	EXPECT_EQ(0, check_pages(fd));
-}
-
-/* Every second page, from the end; @shared tells how many there are. */
-static pid_t fill_holes(int fd, size_t size, struct shared *shared)
-{
-	pid_t pid = fork();
-	off_t at;
-
-	if (pid)
-		return pid;
-	for (at = size - LU_PAGE; at > 0; at -= 2 * LU_PAGE) {
-		if (lu_fill(fd, at, 64, 1))
-			_exit(1);
-		atomic_fetch_add(&shared->rounds, 1);
-	}
-	_exit(0);
-}
-
-/*
- * Pages that are neighbours in memory have holes between them in the file. The walk
- * meets some that have been filled, and recorded, since it began: what comes after
- * is not the neighbour of what came before.
- */
-TEST_F_TIMEOUT(race, filled, LU_TIMEOUT)
-{
-	const size_t size = 64 * LU_MIB, holes = size / LU_PAGE / 2;
-	struct shared *shared;
-	unsigned long filled;
-	int fd, status;
-	pid_t filler;
-	size_t at;
-
-	if (self->stage == 1) {
-		shared = mmap(NULL, LU_PAGE, PROT_READ | PROT_WRITE,
-			      MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-		ASSERT_NE(MAP_FAILED, shared);
-		fd = memfd_create("filled", MFD_CLOEXEC);
-		ASSERT_LE(0, fd);
-		ASSERT_EQ(0, ftruncate(fd, size));
-		for (at = 0; at < size; at += 2 * LU_PAGE)
-			ASSERT_EQ(0, lu_fill(fd, at, 64, 1));
-		filler = fill_holes(fd, size, shared);
-		while (atomic_load(&shared->rounds) < holes / 32)
-			sched_yield();
-		filled = atomic_load(&shared->rounds);
-		ASSERT_EQ(0, lu_preserve(self->session, fd, 1));
-		TH_LOG("%lu of %zu holes were filled meanwhile",
-		       atomic_load(&shared->rounds) - filled, holes);
-		ASSERT_EQ(filler, waitpid(filler, &status, 0));
-		ASSERT_EQ(0, status);
-		LU_KEXEC(2);
-	}
-	fd = lu_retrieve_fd(self->session, 1);
-	ASSERT_LE(0, fd);
-	EXPECT_EQ((blkcnt_t)(size / 512), lu_blocks(fd));
-	for (at = 0; at < size; at += LU_PAGE)
-		ASSERT_EQ(0, lu_check(fd, at, 64, 1));
 }
 
 /* KiB in the movable zone. */
@@ -345,6 +279,32 @@ static void fault_page(int fd, off_t page)
 	_exit(0);
 }
 
+/* By UFFDIO_COPY, or UFFDIO_ZEROPAGE if there is no seed. */
+static void uffd_page(int fd, off_t page, uint64_t seed)
+{
+	char *map = mmap(NULL, 8 * LU_PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	int uffd;
+
+	if (map == MAP_FAILED)
+		_exit(1);
+	uffd = lu_uffd_open(map, 8 * LU_PAGE);
+	if (uffd < 0)
+		_exit(1);
+	map += page * LU_PAGE;
+	_exit(-(seed ? lu_uffd_copy(uffd, map, page * LU_PAGE, seed) :
+		       lu_uffd_zero(uffd, map)));
+}
+
+static void copy_page(int fd, off_t page)
+{
+	uffd_page(fd, page, 1);
+}
+
+static void zero_page(int fd, off_t page)
+{
+	uffd_page(fd, page, 0);
+}
+
 static void seal(int fd, off_t page)
 {
 	_exit(!!fcntl(fd, F_ADD_SEALS, F_SEAL_GROW));
@@ -394,9 +354,12 @@ static int exit_status(pid_t pid)
  */
 TEST_F_TIMEOUT(race, frozen, LU_TIMEOUT)
 {
-	pid_t rebooter, writer, toucher, victim, sealer;
-	int fd, file, status;
-	char line[32];
+	static void (*const fills[])(int fd, off_t page) = {
+		[1] = fill_page, [2] = fault_page, [3] = copy_page, [4] = zero_page,
+	};
+	char line[32], before[LU_MEMORY], after[LU_MEMORY];
+	pid_t rebooter, pids[5], victims[5], sealer;
+	int fd, file, status, i;
 
 	ASSERT_EQ(0, lu_load_module("lib/test_liveupdate", ""));
 	if (self->stage == 1) {
@@ -416,33 +379,38 @@ TEST_F_TIMEOUT(race, frozen, LU_TIMEOUT)
 		while (lu_count_lines(TESTS "log", "freeze") < 1)
 			ASSERT_EQ(0, waitpid(rebooter, &status, WNOHANG));
 
-		writer = in_the_background(fill_page, fd, 1);
-		EXPECT_TRUE(await_sleep(writer));
-		toucher = in_the_background(fault_page, fd, 2);
-		EXPECT_TRUE(await_sleep(toucher));
-		victim = in_the_background(fault_page, fd, 3);
-		EXPECT_TRUE(await_sleep(victim));
+		/* Those who are killed leave nothing. */
+		lu_memory(before);
+		for (i = 1; i <= 4; i++) {
+			victims[i] = in_the_background(fills[i], fd, 3 + i);
+			EXPECT_TRUE(await_sleep(victims[i]));
+			EXPECT_EQ(0, kill(victims[i], SIGKILL));
+			EXPECT_EQ(victims[i], waitpid(victims[i], &status, 0));
+			EXPECT_TRUE(WIFSIGNALED(status));
+		}
+		EXPECT_STREQ(before, lu_memory(after));
+		for (i = 1; i <= 4; i++) {
+			pids[i] = in_the_background(fills[i], fd, i);
+			EXPECT_TRUE(await_sleep(pids[i]));
+		}
 		sealer = in_the_background(seal, fd, 0);
 		EXPECT_TRUE(await_sleep(sealer));
-		EXPECT_EQ(0, kill(victim, SIGKILL));
-		EXPECT_EQ(victim, waitpid(victim, &status, 0));
-		EXPECT_TRUE(WIFSIGNALED(status));
 		/* What was there can be read all the time. */
 		EXPECT_EQ(0, lu_check(fd, 0, LU_PAGE, 1));
 		EXPECT_EQ(0, waitpid(-1, &status, WNOHANG));
 
 		ASSERT_EQ(0, lu_write_file(TESTS "ctl", "release"));
 		EXPECT_EQ(EIO, exit_status(rebooter));
-		EXPECT_EQ(0, exit_status(writer));
-		EXPECT_EQ(0, exit_status(toucher));
+		for (i = 1; i <= 4; i++)
+			EXPECT_EQ(0, exit_status(pids[i]));
 		EXPECT_EQ(0, exit_status(sealer));
-		EXPECT_EQ((blkcnt_t)(3 * LU_PAGE / 512), lu_blocks(fd));
+		EXPECT_EQ((blkcnt_t)(5 * LU_PAGE / 512), lu_blocks(fd));
 		LU_JUMP();
 	}
 	fd = lu_retrieve_fd(self->session, 1);
 	ASSERT_LE(0, fd);
 	EXPECT_EQ(F_SEAL_GROW, fcntl(fd, F_GET_SEALS));
-	EXPECT_EQ((blkcnt_t)(3 * LU_PAGE / 512), lu_blocks(fd));
-	EXPECT_EQ(0, lu_check(fd, 0, 3 * LU_PAGE, 1));
-	EXPECT_EQ(0, lu_check_zero(fd, 3 * LU_PAGE, 5 * LU_PAGE));
+	EXPECT_EQ((blkcnt_t)(5 * LU_PAGE / 512), lu_blocks(fd));
+	EXPECT_EQ(0, lu_check(fd, 0, 4 * LU_PAGE, 1));
+	EXPECT_EQ(0, lu_check_zero(fd, 4 * LU_PAGE, 4 * LU_PAGE));
 }
