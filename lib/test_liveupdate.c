@@ -104,7 +104,7 @@ static struct test_failure test_failure = { .op = -1 };
 static char *test_log;
 static size_t test_log_len;
 
-static struct file_operations test_fops[TEST_HANDLERS];
+static const struct file_operations test_fops[2 * TEST_HANDLERS];
 static struct liveupdate_file_handler test_handlers[TEST_HANDLERS];
 static struct liveupdate_flb test_flbs[TEST_FLBS];
 static bool test_registered[TEST_HANDLERS];
@@ -162,7 +162,9 @@ static struct test_file *test_file_alloc(unsigned int nr, u64 id)
 
 static int test_open(struct inode *inode, struct file *file)
 {
-	file->private_data = test_file_alloc(file->f_op - test_fops, 0);
+	unsigned int nr = (file->f_op - test_fops) % TEST_HANDLERS;
+
+	file->private_data = test_file_alloc(nr, 0);
 	return file->private_data ? 0 : -ENOMEM;
 }
 
@@ -195,23 +197,28 @@ static ssize_t test_write(struct file *file, const char __user *buf, size_t len,
 	return copy_from_user(&tf->id, buf, len) ? -EFAULT : len;
 }
 
-#define TEST_FOPS {			\
-	.owner = THIS_MODULE,		\
+#define TEST_FOPS(module) {		\
+	.owner = (module),		\
 	.open = test_open,		\
 	.release = test_release,	\
 	.read = test_read,		\
 	.write = test_write,		\
 }
 
-/* One for each handler: it knows its files by it. */
-static struct file_operations test_fops[TEST_HANDLERS] = {
-	TEST_FOPS, TEST_FOPS,
+/* One for each handler, which knows its files by it; behind them bare ones. */
+static const struct file_operations test_fops[2 * TEST_HANDLERS] = {
+	TEST_FOPS(THIS_MODULE), TEST_FOPS(THIS_MODULE),
+	TEST_FOPS(NULL), TEST_FOPS(NULL),
 };
+
+static const struct file_operations *test_fops_of(unsigned int nr)
+{
+	return &test_fops[nr + bare * TEST_HANDLERS];
+}
 
 #define TEST_MISC(n) {				\
 	.minor = MISC_DYNAMIC_MINOR,		\
 	.name = "liveupdate_test" #n,		\
-	.fops = &test_fops[n],			\
 	.mode = 0600,				\
 }
 
@@ -233,7 +240,7 @@ static bool test_can_preserve(struct liveupdate_file_handler *fh,
 {
 	struct test_file *tf = file->private_data;
 
-	return file->f_op == &test_fops[test_nr(fh)] &&
+	return file->f_op == test_fops_of(test_nr(fh)) &&
 	       !test_event(TEST_CAN_PRESERVE, tf->nr, tf->id);
 }
 
@@ -295,7 +302,7 @@ static int test_retrieve(struct liveupdate_file_op_args *args)
 	if (!tf)
 		return -ENOMEM;
 
-	file = anon_inode_getfile("[liveupdate_test]", &test_fops[nr], tf,
+	file = anon_inode_getfile("[liveupdate_test]", test_fops_of(nr), tf,
 				  O_RDWR);
 	if (IS_ERR(file)) {
 		kfree(tf);
@@ -647,8 +654,8 @@ static int __init test_liveupdate_init(void)
 	if (!test_log)
 		return -ENOMEM;
 
-	for (i = 0; bare && i < TEST_HANDLERS; i++)
-		test_fops[i].owner = NULL;
+	for (i = 0; i < TEST_HANDLERS; i++)
+		test_devices[i].fops = test_fops_of(i);
 	err = test_bind();
 	for (i = 0; !err && i < TEST_HANDLERS; i++)
 		err = test_register(i);
