@@ -201,6 +201,50 @@ HANDLERS(three_kernels)
 			   "finish 0 2\nflb_finish 2 72\nflb_finish 1 71\nflb_finish 0 70\n"));
 }
 
+/* Who polls the state sees that the reboot has begun: it waits until they have. */
+static void poll_the_reboot(int state)
+{
+	char line[96];
+
+	while (lu_state_wait(state, -1)) {
+		const char *now = lu_state_read(state);
+
+		snprintf(line, sizeof(line), "polled state: %s\n", now);
+		lu_write_file("/dev/kmsg", line);
+		if (!strcmp(now, "frozen"))
+			break;
+	}
+	while (lu_count_lines(DIR "log", "freeze 0 1") < 1)
+		usleep(10000);
+	_exit(ctl("release"));
+}
+
+HANDLERS(polled_reboot)
+{
+	int session, state;
+	pid_t pid;
+
+	ASSERT_EQ(0, load_test());
+	if (self->stage == 1) {
+		session = lu_create(self->dev, "polled");
+		state = lu_state_open();
+		ASSERT_LE(0, state);
+		ASSERT_EQ(0, add_file(session, 0, 1));
+		EXPECT_STREQ("prepared", lu_state_read(state));
+		ASSERT_EQ(0, ctl("hold freeze"));
+		pid = fork();
+		ASSERT_LE(0, pid);
+		if (!pid)
+			poll_the_reboot(state);
+		LU_KEXEC(2);
+	}
+	EXPECT_STREQ("1", lu_sysfs("number"));
+	session = lu_retrieve(self->dev, "polled");
+	ASSERT_LE(0, session);
+	EXPECT_LE(0, retrieve_one(session, 1));
+	EXPECT_EQ(0, lu_finish(session));
+}
+
 /* A damaged list of FLBs: live update stays off, and says so. */
 HANDLERS(damaged_flbs)
 {

@@ -170,26 +170,13 @@ LIFECYCLE(older_of_a_name)
 LIFECYCLE(reboot_traced)
 {
 	char line[96];
-	int fd, i;
-	pid_t pid;
+	int i;
 
 	if (self->stage == 1) {
 		for (i = 0; i < 20; i++) {
 			snprintf(line, sizeof(line), "traced %d", i);
 			ASSERT_LE(0, preserve_one(self->dev, line, i, SIZE, i));
 		}
-		pid = fork();
-		ASSERT_LE(0, pid);
-		if (!pid) {
-			fd = lu_state_open();
-			while (lu_state_wait(fd, -1)) {
-				snprintf(line, sizeof(line), "polled state: %s\n",
-					 lu_state_read(fd));
-				lu_write_file("/dev/kmsg", line);
-			}
-			_exit(1);
-		}
-		usleep(200000);
 		LU_KEXEC(2);
 	}
 	EXPECT_EQ(20, lu_count_events("session_read: .* name=\"traced .*\" files=1 err=0"));
