@@ -21,6 +21,9 @@
 
 #include "luo_internal.h"
 
+/* Of this test alone: no other kernel reads it. */
+#define LUO_EARLY_COMPATIBLE	"liveupdate-early-test-v1"
+
 static bool luo_early_wanted __initdata;
 
 static int luo_early_preserve(struct liveupdate_flb_op_args *argp)
@@ -64,7 +67,7 @@ static const struct liveupdate_flb_ops luo_early_ops = {
 
 static struct liveupdate_flb luo_early_flb = {
 	.ops = &luo_early_ops,
-	.compatible = "liveupdate-early-test-v1",
+	.compatible = LUO_EARLY_COMPATIBLE,
 };
 
 /* An FLB can be had as soon as it has a handler, which need not be known yet. */
