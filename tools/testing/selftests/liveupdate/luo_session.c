@@ -98,6 +98,31 @@ TEST_F(session, name_ends_at_its_nul)
 	EXPECT_EQ(-EEXIST, create_raw(self->dev, "one\0other", 10));
 }
 
+static long open_files(void)
+{
+	FILE *f = fopen("/proc/sys/fs/file-nr", "re");
+	long nr = -1;
+
+	if (!f || fscanf(f, "%ld", &nr) != 1)
+		nr = -1;
+	if (f)
+		fclose(f);
+	return nr;
+}
+
+/* The kernel counts files for each CPU, and adds them up now and then. */
+TEST_F(session, refused_names_leave_no_file)
+{
+	int i, fd = lu_create(self->dev, "one"), nr = 2000;
+	long before = open_files();
+
+	ASSERT_LE(0, fd);
+	ASSERT_LE(0, before);
+	for (i = 0; i < nr; i++)
+		ASSERT_EQ(-EEXIST, lu_create(self->dev, "one"));
+	EXPECT_GT(nr / 2, open_files() - before);
+}
+
 TEST_F(session, name_of_any_bytes)
 {
 	char name[NAME_LEN], got[NAME_LEN];
