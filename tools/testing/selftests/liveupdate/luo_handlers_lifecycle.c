@@ -205,6 +205,7 @@ HANDLERS(three_kernels)
 static void poll_the_reboot(int state)
 {
 	char line[96];
+	int i;
 
 	while (lu_state_wait(state, -1)) {
 		const char *now = lu_state_read(state);
@@ -214,7 +215,7 @@ static void poll_the_reboot(int state)
 		if (!strcmp(now, "frozen"))
 			break;
 	}
-	while (lu_count_lines(DIR "log", "freeze 0 1") < 1)
+	for (i = 0; i < 1000 && lu_count_lines(DIR "log", "freeze 0 1") < 1; i++)
 		usleep(10000);
 	_exit(ctl("release"));
 }
