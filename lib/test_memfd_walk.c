@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * For the tests of preserving memfds: stops the walk over the pages of one where
- * they say, for as long as they have something to do meanwhile.
+ * For the tests of preserving and retrieving memfds: stops the walk over the pages of
+ * one where they say, for as long as they have something to do meanwhile.
  *
  * Parameters, in /sys/module/test_memfd_walk/parameters/:
  *
@@ -15,6 +15,7 @@
 
 #define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
 
+#include <linux/array_size.h>
 #include <linux/errno.h>
 #include <linux/fs.h>
 #include <linux/jiffies.h>
@@ -27,7 +28,7 @@
 #include <linux/tracepoint.h>
 
 /* Less than it takes for a CPU to be missed. */
-#define TEST_HOLD_TIME	(8 * HZ)
+#define TEST_HOLD_TIME	(12 * HZ)
 
 static unsigned long hold;
 module_param(hold, ulong, 0644);
@@ -37,7 +38,8 @@ static unsigned long held;
 module_param(held, ulong, 0444);
 MODULE_PARM_DESC(held, "page at which it waits, or 0");
 
-static struct tracepoint *test_event;
+static const char * const test_names[] = { "memfd_luo_walk", "memfd_luo_fill" };
+static struct tracepoint *test_events[ARRAY_SIZE(test_names)];
 
 /* A probe cannot sleep. */
 static void test_walk(void *data, const struct inode *inode, u64 index, u64 end)
@@ -57,28 +59,44 @@ static void test_walk(void *data, const struct inode *inode, u64 index, u64 end)
 	WRITE_ONCE(held, 0);
 }
 
-static void test_find(struct tracepoint *event, void *name)
+static void test_find(struct tracepoint *event, void *data)
 {
-	if (!strcmp(event->name, name))
-		test_event = event;
+	int i = match_string(test_names, ARRAY_SIZE(test_names), event->name);
+
+	if (i >= 0)
+		test_events[i] = event;
+}
+
+static void test_unregister(int nr)
+{
+	while (nr--)
+		tracepoint_probe_unregister(test_events[nr], test_walk, NULL);
+	tracepoint_synchronize_unregister();
 }
 
 static int __init test_memfd_walk_init(void)
 {
+	int i, ret;
+
 	if (!IS_ENABLED(CONFIG_TRACEPOINTS))
 		return -EOPNOTSUPP;
-	for_each_kernel_tracepoint(test_find, "memfd_luo_walk");
-	if (!test_event)
-		return -ENOENT;
-	return tracepoint_probe_register(test_event, test_walk, NULL);
+	for_each_kernel_tracepoint(test_find, NULL);
+	for (i = 0; i < ARRAY_SIZE(test_events); i++) {
+		ret = test_events[i] ?
+		      tracepoint_probe_register(test_events[i], test_walk, NULL) :
+		      -ENOENT;
+		if (ret) {
+			test_unregister(i);
+			return ret;
+		}
+	}
+	return 0;
 }
 
 static void __exit test_memfd_walk_exit(void)
 {
-	if (!IS_ENABLED(CONFIG_TRACEPOINTS))
-		return;
-	tracepoint_probe_unregister(test_event, test_walk, NULL);
-	tracepoint_synchronize_unregister();
+	if (IS_ENABLED(CONFIG_TRACEPOINTS))
+		test_unregister(ARRAY_SIZE(test_events));
 }
 
 module_init(test_memfd_walk_init);

@@ -64,6 +64,26 @@ static inline long lu_preserved_pages(void)
 	return sum;
 }
 
+/*
+ * How far the memfd with number @ino is on its way, of @of pages: the page that
+ * debugfs shows for it, -1 if it shows none.
+ */
+static inline int64_t lu_progress_of(const char *what, ino_t ino, uint64_t of)
+{
+	FILE *file = fopen(LU_MEMFDS, "re");
+	uintmax_t number, page, end;
+	int64_t found = -1;
+	char word[16];
+
+	while (file && fscanf(file, "%15s ino=%ju page=%ju of=%ju\n", word, &number,
+			      &page, &end) == 4)
+		if (!strcmp(word, what) && (number == ino || !ino) && end == of)
+			found = page;
+	if (file)
+		fclose(file);
+	return found;
+}
+
 /* A word of a file, without the newline; what went wrong otherwise. */
 static inline const char *lu_state_read(int fd)
 {

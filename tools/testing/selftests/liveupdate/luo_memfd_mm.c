@@ -5,7 +5,6 @@
  * the swap device, the task that preserves it is killed. How far it is. And that
  * it is a file like any other once it was retrieved.
  */
-#include <stdatomic.h>
 #include <sys/stat.h>
 #include <sys/swap.h>
 
@@ -298,23 +297,6 @@ TEST_F_TIMEOUT(memfd_mm, late_huge_pages, LU_TIMEOUT)
 	EXPECT_EQ((long)(2 * HUGE / LU_KIB), lu_number_in("/proc/meminfo", "ShmemHugePages:"));
 }
 
-/* What debugfs says of the file with number @ino: pages, -1 if nothing. */
-static int64_t progress_of(const char *what, ino_t ino, uint64_t of)
-{
-	FILE *file = fopen(LU_MEMFDS, "re");
-	uintmax_t number, page, end;
-	int64_t found = -1;
-	char word[16];
-
-	while (file && fscanf(file, "%15s ino=%ju page=%ju of=%ju\n", word, &number,
-			      &page, &end) == 4)
-		if (!strcmp(word, what) && (number == ino || !ino) && end == of)
-			found = page;
-	if (file)
-		fclose(file);
-	return found;
-}
-
 static long writeback(void)
 {
 	return lu_number_in("/proc/vmstat", "nr_writeback");
@@ -354,7 +336,7 @@ TEST_F_TIMEOUT(memfd_mm, writeback, LU_TIMEOUT)
 		if (!preserver)
 			_exit(writeback() < 16 || lu_preserve(self->session, fd, 1));
 		while (!waitpid(preserver, &status, WNOHANG)) {
-			page = progress_of("preserve", st.st_ino, pages);
+			page = lu_progress_of("preserve", st.st_ino, pages);
 			steps += page > before;
 			before = page > before ? page : before;
 			usleep(1000);
@@ -363,7 +345,7 @@ TEST_F_TIMEOUT(memfd_mm, writeback, LU_TIMEOUT)
 		TH_LOG("preserving was seen at %jd places, %jd of %zu pages the last time",
 		       (intmax_t)steps, (intmax_t)before, pages);
 		EXPECT_LT(1, steps);
-		EXPECT_EQ(-1, progress_of("preserve", st.st_ino, pages));
+		EXPECT_EQ(-1, lu_progress_of("preserve", st.st_ino, pages));
 		ASSERT_EQ(child, waitpid(child, &status, 0));
 		/* What is written now is not what is on the disk. */
 		lu_fill_mem(map, 0, LU_MIB, 2);
@@ -374,76 +356,6 @@ TEST_F_TIMEOUT(memfd_mm, writeback, LU_TIMEOUT)
 	EXPECT_EQ((blkcnt_t)(size / 512), lu_blocks(fd));
 	EXPECT_EQ(0, lu_check(fd, 0, LU_MIB, 2));
 	EXPECT_EQ(0, lu_check(fd, LU_MIB, size - LU_MIB, 1));
-}
-
-/* Looks for a file on its way until it has seen one, or @over. */
-static pid_t watch(const char *what, uint64_t pages, atomic_bool *over)
-{
-	pid_t child = fork();
-	int64_t page;
-
-	if (child)
-		return child;
-	while (!atomic_load(over)) {
-		page = progress_of(what, 0, pages);
-		if (page > 0 && page < (int64_t)pages)
-			_exit(0);
-	}
-	_exit(1);
-}
-
-static bool has_seen(pid_t child, atomic_bool *over)
-{
-	int status = -1;
-
-	atomic_store(over, true);
-	waitpid(child, &status, 0);
-	atomic_store(over, false);
-	return !status;
-}
-
-/* Trace events tell of each step, and debugfs shows where it is. */
-TEST_F_TIMEOUT(memfd_mm, progress, LU_TIMEOUT)
-{
-	enum { FILES = 16 };
-	const size_t pages = 8192, size = pages * LU_PAGE;
-	const char *what = self->stage == 1 ? "preserve" : "retrieve";
-	const char *event = self->stage == 1 ? "memfd_luo_walk" : "memfd_luo_fill";
-	int fd[FILES], i, seen = 0;
-	atomic_bool *over;
-	char re[128];
-	pid_t child;
-
-	over = mmap(NULL, LU_PAGE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS,
-		    -1, 0);
-	ASSERT_NE(MAP_FAILED, over);
-	for (i = 0; self->stage == 1 && i < FILES; i++) {
-		fd[i] = lu_memfd("progress", size, i);
-		ASSERT_LE(0, fd[i]);
-	}
-	ASSERT_EQ(0, lu_write_file(LU_TRACING "trace", ""));
-	ASSERT_EQ(0, lu_write_file(LU_TRACING "events/memfd_luo/enable", "1"));
-	for (i = 0; i < FILES; i++) {
-		child = watch(what, pages, over);
-		if (self->stage == 1) {
-			ASSERT_EQ(0, lu_preserve(self->session, fd[i], i));
-		} else {
-			fd[i] = lu_retrieve_fd(self->session, i);
-			ASSERT_LE(0, fd[i]);
-			EXPECT_EQ(0, lu_check(fd[i], 0, size, i));
-		}
-		seen += has_seen(child, over);
-		ASSERT_EQ(0, lu_write_file(LU_TRACING "events/memfd_luo/enable", "0"));
-	}
-	TH_LOG("%d of %d files were seen on their way", seen, FILES);
-	EXPECT_LT(0, seen);
-	/* Of the first one: steps on the way, and the last. */
-	snprintf(re, sizeof(re), ": %s: ino=[0-9]+ page=[1-9][0-9]+ of=%zu$", event, pages);
-	EXPECT_LT(8, lu_count_matches(LU_TRACING "trace", re));
-	snprintf(re, sizeof(re), ": %s: ino=[0-9]+ page=%zu of=%zu$", event, pages, pages);
-	EXPECT_LE(1, lu_count_matches(LU_TRACING "trace", re));
-	if (self->stage == 1)
-		LU_KEXEC(2);
 }
 
 /* Memory management finds what was retrieved like any file, and charges for it. */

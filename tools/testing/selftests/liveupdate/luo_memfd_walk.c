@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * A memfd is changed while the walk of preserve goes over its pages: lib/
- * test_memfd_walk.c stops it for that. On two CPUs, since the one is not there
- * meanwhile.
+ * A memfd is changed, or looked at, while the walk of preserve or retrieve goes over
+ * its pages: lib/test_memfd_walk.c stops it for that. On two CPUs, since the one is
+ * not there meanwhile.
  */
 #include <linux/falloc.h>
 #include <sys/swap.h>
@@ -21,7 +21,7 @@ FIXTURE(walk)
 	int session;
 	int fd;
 	char *map;
-	pid_t child;	/* that preserves */
+	pid_t child;	/* that preserves or retrieves */
 	long held;	/* the page that it has come to */
 };
 
@@ -35,16 +35,13 @@ FIXTURE_SETUP(walk)
 	self->session = self->stage == 1 ? lu_create(self->dev, "walk") :
 					   lu_retrieve(self->dev, "walk");
 	ASSERT_LE(0, self->session);
-	if (self->stage == 1) {
-		ASSERT_LT(1, sysconf(_SC_NPROCESSORS_ONLN));
-		ASSERT_EQ(0, lu_load_module("lib/test_memfd_walk", ""));
-		self->fd = memfd_create("walk", MFD_CLOEXEC | MFD_ALLOW_SEALING);
-		ASSERT_LE(0, self->fd);
-		ASSERT_EQ(0, ftruncate(self->fd, SIZE));
-	} else {
-		self->fd = lu_retrieve_fd(self->session, 1);
-		ASSERT_LE(0, self->fd);
-	}
+	ASSERT_LT(1, sysconf(_SC_NPROCESSORS_ONLN));
+	ASSERT_EQ(0, lu_load_module("lib/test_memfd_walk", ""));
+	if (self->stage != 1)
+		return;
+	self->fd = memfd_create("walk", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+	ASSERT_LE(0, self->fd);
+	ASSERT_EQ(0, ftruncate(self->fd, SIZE));
 	self->map = mmap(NULL, SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, self->fd, 0);
 	ASSERT_NE(MAP_FAILED, self->map);
 }
@@ -68,8 +65,8 @@ static long held_at(void)
 	return page;
 }
 
-/* Have the file preserved, up to where its walk has taken its first step. */
-static int preserve_and_hold(FIXTURE_DATA(walk) * self)
+/* Have @request done to the file, up to where its walk has taken its first step. */
+static int do_and_hold(FIXTURE_DATA(walk) * self, int (*request)(FIXTURE_DATA(walk) *))
 {
 	int status;
 
@@ -77,11 +74,27 @@ static int preserve_and_hold(FIXTURE_DATA(walk) * self)
 		return -EIO;
 	self->child = fork();
 	if (!self->child)
-		_exit(-lu_preserve(self->session, self->fd, 1));
+		_exit(-request(self));
 	while (!(self->held = held_at()))
 		if (waitpid(self->child, &status, WNOHANG))
 			return -ECHILD;
 	return self->held < 0 || self->held >= PAGES / 2 ? -ERANGE : 0;
+}
+
+static int preserve(FIXTURE_DATA(walk) * self)
+{
+	return lu_preserve(self->session, self->fd, 1);
+}
+
+static int preserve_and_hold(FIXTURE_DATA(walk) * self)
+{
+	return do_and_hold(self, preserve);
+}
+
+static int retrieve(FIXTURE_DATA(walk) * self)
+{
+	self->fd = lu_retrieve_fd(self->session, 1);
+	return self->fd < 0 ? self->fd : 0;
 }
 
 /* The walk goes on: what became of it. */
@@ -140,6 +153,7 @@ TEST_F_TIMEOUT(walk, filled, LU_TIMEOUT)
 		ASSERT_EQ(0, go_on(self));
 		LU_KEXEC(2);
 	}
+	ASSERT_EQ(0, retrieve(self));
 	EXPECT_EQ((blkcnt_t)(PAGES / 4 * 3 * LU_PAGE / 512), lu_blocks(self->fd));
 	for (i = 0; i < PAGES; i++) {
 		off_t at = i * LU_PAGE;
@@ -191,6 +205,8 @@ TEST_F_TIMEOUT(walk, changes, LU_TIMEOUT)
 		close(other);
 		LU_KEXEC(2);
 	}
+	ASSERT_EQ(0, retrieve(self));
+	fd = self->fd;
 	EXPECT_EQ((blkcnt_t)(SIZE / 512), lu_blocks(fd));
 	EXPECT_EQ(F_SEAL_GROW, fcntl(fd, F_GET_SEALS));
 	EXPECT_EQ(0, lu_check(fd, 0, LU_PAGE, 2));
@@ -222,8 +238,49 @@ TEST_F_TIMEOUT(walk, killed, LU_TIMEOUT)
 		ASSERT_EQ(0, lu_preserve(self->session, self->fd, 1));
 		LU_KEXEC(2);
 	}
+	ASSERT_EQ(0, retrieve(self));
 	EXPECT_EQ((blkcnt_t)(SIZE / 2 / 512), lu_blocks(self->fd));
 	EXPECT_EQ(0, lu_check(self->fd, 0, LU_PAGE, 2));
 	EXPECT_EQ(0, lu_check(self->fd, LU_PAGE, SIZE / 2 - LU_PAGE, 1));
 	EXPECT_EQ(0, lu_check_zero(self->fd, SIZE / 2, SIZE / 2));
+}
+
+/* Trace events of the file that say it is at this page. */
+static int count_steps(const char *event, const char *page)
+{
+	char re[128];
+
+	snprintf(re, sizeof(re), ": memfd_luo_%s: ino=[0-9]+ page=%s of=%d$", event, page,
+		 PAGES);
+	return lu_count_matches(LU_TRACING "trace", re);
+}
+
+/* Trace events tell of each step, and debugfs shows where it is. */
+TEST_F_TIMEOUT(walk, progress, LU_TIMEOUT)
+{
+	const bool first = self->stage == 1;
+	const char *what = first ? "preserve" : "retrieve";
+	const char *event = first ? "walk" : "fill";
+	char page[16];
+
+	if (first)
+		ASSERT_EQ(0, lu_fill(self->fd, 0, SIZE, 1));
+	ASSERT_EQ(0, lu_write_file(LU_TRACING "trace", ""));
+	ASSERT_EQ(0, lu_write_file(LU_TRACING "events/memfd_luo/enable", "1"));
+	EXPECT_EQ(-1, lu_progress_of(what, 0, PAGES));
+	ASSERT_EQ(0, do_and_hold(self, first ? preserve : retrieve));
+	EXPECT_EQ(self->held, lu_progress_of(what, 0, PAGES));
+	ASSERT_EQ(0, go_on(self));
+	EXPECT_EQ(-1, lu_progress_of(what, 0, PAGES));
+	ASSERT_EQ(0, lu_write_file(LU_TRACING "events/memfd_luo/enable", "0"));
+
+	snprintf(page, sizeof(page), "%ld", self->held);
+	EXPECT_EQ(1, count_steps(event, page));
+	EXPECT_LT(4, count_steps(event, "[1-9][0-9]+"));
+	snprintf(page, sizeof(page), "%d", PAGES);
+	EXPECT_LE(1, count_steps(event, page));
+	if (first)
+		LU_KEXEC(2);
+	ASSERT_EQ(0, retrieve(self));
+	EXPECT_EQ(0, lu_check(self->fd, 0, SIZE, 1));
 }
