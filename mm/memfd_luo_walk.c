@@ -336,11 +336,13 @@ static unsigned int memfd_luo_collect_pages(struct memfd_luo_batch *batch,
 	const struct kho_run *last = &batch->runs[batch->max_runs];
 	unsigned long *marks = memfd_luo_marks(xas->xa_node);
 	pgoff_t first = xas->xa_index - xas->xa_offset, next = batch->next;
-	unsigned int offset, seen = 0, nr = 0;
 	unsigned int stop = min(end - first, XA_CHUNK_MASK) + 1;
+	unsigned int offset = xas->xa_offset, seen = 0, nr = 0;
 	unsigned long next_pfn = batch->next_pfn;
+	/* Entries of the node, unless some were passed already. */
+	unsigned int left = next > first ? XA_CHUNK_SIZE : xas->xa_node->count;
 
-	for (offset = xas->xa_offset; offset < stop; offset++) {
+	for (; left && offset < stop; offset++) {
 		struct folio *folio = xa_entry_locked(xas->xa, xas->xa_node,
 						      offset);
 		pgoff_t index = first + offset;
@@ -387,6 +389,12 @@ static unsigned int memfd_luo_collect_pages(struct memfd_luo_batch *batch,
 pass:
 		next = index + 1;
 		seen++;
+		left--;
+	}
+	/* Holes up to the end of the node need not be looked for again. */
+	if ((!left || offset == stop) && next != first + stop) {
+		next = first + stop;
+		next_pfn = -1UL;
 	}
 
 	batch->nr += nr;
