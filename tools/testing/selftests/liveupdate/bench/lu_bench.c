@@ -127,12 +127,12 @@ static void preserve_case(const struct bench_case *c, int dev)
 	figure[CREATE] = now() - start;
 
 	figure[MOVED] = -number_in("/proc/vmstat", "pgmigrate_success");
-	before = lu_free_kib();
+	before = free_bytes();
 	start = now();
 	for (i = 0; i < files; i++)
 		must("preserve a file", lu_preserve(session[i % sessions], fd[i], i));
 	figure[PRESERVE] = now() - start;
-	figure[MEMORY] = (before - lu_free_kib()) * (int64_t)LU_KIB;
+	figure[MEMORY] = before - free_bytes();
 	figure[MOVED] += number_in("/proc/vmstat", "pgmigrate_success");
 	/* Descriptors stay open. */
 	free(fd);
@@ -280,7 +280,8 @@ static void take_note(int dev, const int64_t *figure)
 /*
  * How long this kernel has run when the time was @start, as its log counts it:
  * from before it finds what is preserved, and without what the kernel before
- * did. Kernels say no less than microseconds.
+ * did. Kernels say no less than microseconds. See read_log() for what the log's
+ * clock is ahead.
  */
 static int64_t boot_time(int64_t start)
 {
@@ -300,16 +301,23 @@ static int64_t boot_time(int64_t start)
 	return us * 1000;
 }
 
-/* What the kernel has said that it found. */
+/*
+ * What the kernel has said that it found, and how far its log's clock is ahead of
+ * the counter of the processor: while it boots that clock follows the ticks, and it
+ * keeps what it was wrong by when it is declared stable, some ticks more or less.
+ */
 static void read_log(void)
 {
 	static char log[1 << 18];
-	long long kib, runs;
+	long long kib, runs, ahead;
 	char *line;
 
 	if (klogctl(3 /* SYSLOG_ACTION_READ_ALL */, log, sizeof(log) - 1) <= 0)
 		return;
 	for (line = strtok(log, "\n"); line; line = strtok(NULL, "\n")) {
+		if (sscanf(line, "%*[^]]] sched_clock: Marking stable (%*[^>]>(%*d, %lld)",
+			   &ahead) == 1)
+			booted -= ahead;
 		line = strstr(line, "KHO: ");
 		if (line && sscanf(line, "KHO: %lld KiB of the previous kernel kept, %lld runs",
 				   &kib, &runs) == 2) {
@@ -405,6 +413,7 @@ static void mount_more(void)
 	struct rlimit files = { 1 << 20, 1 << 20 };
 
 	mount("sysfs", "/sys", "sysfs", 0, NULL);
+	mount("debugfs", "/sys/kernel/debug", "debugfs", 0, NULL);
 	mount("host", "/host", "9p", MS_RDONLY, "trans=virtio,version=9p2000.L,msize=512000");
 	if (setrlimit(RLIMIT_NOFILE, &files))
 		failed("RLIMIT_NOFILE", -errno);
@@ -422,7 +431,7 @@ int main(void)
 	}
 	mount_all();
 	booted = boot_time(start);
-	free = meminfo_kib("MemFree:") * (int64_t)LU_KIB;
+	free = free_bytes();
 	nr = parse_cases(cases);
 	stage = lu_param_u64("lu.stage") ?: 1;
 	strict = lu_param_u64("lu.bench_strict");

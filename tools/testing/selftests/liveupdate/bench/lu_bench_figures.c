@@ -79,7 +79,8 @@ static void size_budgets(const struct bench_case *c, const int64_t *figure)
 	budget(c, "preserve, instructions per page", figure[PRESERVE] / pages, 150);
 	budget(c, "retrieve, instructions per page", figure[FILES] / pages, 300);
 	if (is_kind(c, "sparse"))
-		budget(c, "memory for a file of holes, KiB", figure[MEMORY] / 1024, 32);
+		budget(c, "memory for a file of holes, KiB", figure[MEMORY] / 1024,
+		       c->n > 320 ? c->n / 10 : 32);
 	else if (c->n >= 256)
 		budget(c, "metadata, KiB per GiB", figure[MEMORY] / mib,
 		       is_kind(c, "contiguous") ? LU_KIB / 10 : LU_KIB * 22 / 10);

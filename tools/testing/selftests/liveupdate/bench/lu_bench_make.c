@@ -10,11 +10,14 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "../lu_areas.h"
 #include "../lu_util.h"
 #include "lu_bench.h"
 
-#define HOG		(4 * LU_MIB)	/* taken at a time */
-#define SPARED_KIB	(64 * 1024)	/* never taken */
+#define HUGE		(2 * LU_MIB)
+#define POOL		"/proc/sys/vm/nr_hugepages"
+#define RESERVE		"/proc/sys/vm/min_free_kbytes"
+#define PAGEMAP_PFN	((1ULL << 55) - 1)
 
 static int page_of_file(int fd, uint64_t page)
 {
@@ -85,33 +88,79 @@ long meminfo_kib(const char *key)
 }
 
 /*
+ * Free memory, with what lies ready for each processor: MemFree counts a page that
+ * moves from there to the rest as one that has become free.
+ */
+int64_t free_bytes(void)
+{
+	int64_t pages = meminfo_kib("MemFree:") * (int64_t)LU_KIB / LU_PAGE;
+	FILE *f = fopen("/proc/zoneinfo", "re");
+	char line[256];
+	long ready;
+
+	while (f && fgets(line, sizeof(line), f))
+		if (sscanf(line, " count: %ld", &ready) == 1)
+			pages += ready;
+	if (f)
+		fclose(f);
+	return pages * LU_PAGE;
+}
+
+/* Huge pages that are mapped here go back unless they lie in scratch. How many stay. */
+static int keep_scratch(char *map, int nr, const struct areas *areas)
+{
+	int pagemap = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC), i, kept = 0;
+
+	for (i = 0; i < nr; i++) {
+		char *page = map + i * HUGE;
+		uint64_t entry;
+
+		if (pread(pagemap, &entry, sizeof(entry),
+			  (uintptr_t)page / LU_PAGE * sizeof(entry)) != sizeof(entry))
+			return -EIO;
+		if (in_areas(areas, (entry & PAGEMAP_PFN) * LU_PAGE))
+			kept++;
+		else if (madvise(page, HUGE, MADV_DONTNEED))
+			return -errno;
+	}
+	close(pagemap);
+	return kept;
+}
+
+static void set(const char *path, long number)
+{
+	char text[24];
+
+	snprintf(text, sizeof(text), "%ld", number);
+	must(path, lu_write_file(path, text));
+}
+
+/*
  * Memory of scratch is given out while much of it is free, and what lies in there
  * has to be moved to be preserved: a cost of its own, see the case for it. The
- * others begin when there is none left. It comes last and by turns with other
- * memory, so nearly all is taken, and what is not of scratch is given back.
+ * others begin when there is next to none left. It comes last and by turns with other
+ * memory, so all is taken, in huge pages, which does not end in a lack of memory, and
+ * what is not of scratch is given back, in as large pieces. A kernel that does not
+ * say where its scratch is, or has no huge pages, keeps it.
  */
 void use_scratch_up(void)
 {
-	char *others = NULL, *hog;
-	long kib;
+	long reserve = number_in(RESERVE, ""), nr;
+	struct areas areas;
+	char *map;
 
-	for (;;) {
-		kib = meminfo_kib("CmaFree:");
-		if (kib < (long)(LU_MIB / LU_KIB) || meminfo_kib("MemAvailable:") < SPARED_KIB)
-			break;
-		hog = mmap(NULL, HOG, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-		if (hog == MAP_FAILED || madvise(hog, HOG, MADV_POPULATE_WRITE))
-			break;
-		if (meminfo_kib("CmaFree:") >= kib) {
-			*(char **)hog = others;
-			others = hog;
-		}
-	}
-	while (others) {
-		hog = others;
-		others = *(char **)hog;
-		munmap(hog, HOG);
-	}
+	if (read_areas(&areas) || number_in(POOL, ""))
+		return;
+	set(RESERVE, 1024);
+	set(POOL, meminfo_kib("MemFree:") * LU_KIB / HUGE);
+	nr = number_in(POOL, "");
+	map = mmap(NULL, nr * HUGE, PROT_READ | PROT_WRITE,
+		   MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_HUGETLB |
+		   MAP_POPULATE, -1, 0);
+	if (map == MAP_FAILED)
+		failed("map huge pages", -errno);
+	set(POOL, must("huge pages", keep_scratch(map, nr, &areas)));
+	set(RESERVE, reserve);
 }
 
 static int make_huge(const struct kind *kind, uint64_t n)
@@ -205,7 +254,7 @@ uint64_t count_runs(int fd, size_t size)
 		used += len / sizeof(*pfns);
 	}
 	for (i = 0; i < used; i++)
-		pfns[i] &= (1ULL << 55) - 1;
+		pfns[i] &= PAGEMAP_PFN;
 	qsort(pfns, used, sizeof(*pfns), by_pfn);
 	for (i = 0; i < used; i++)
 		runs += !i || pfns[i] != pfns[i - 1] + 1;
