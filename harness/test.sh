@@ -16,7 +16,8 @@
 #	BINARY[:TEST]	program in the test directory; one test of it (-t TEST).
 #			Several that do not kexec can share a boot: A:TEST+B
 #	mem, smp	size of the guest; kernel-debug and -debian add to mem
-#	timeout		seconds until the guest is killed; these kernels: four times
+#	timeout		seconds until the guest is killed, on a machine that has nothing
+#			else to do; emulated: twice, these kernels: four times
 #	cmdline		added to the kernel command line, also after the kexec
 #	qemu		options added to QEMU's
 #	accel		another one than of the others, as for vm.sh: count, or nested
@@ -45,6 +46,7 @@ LIST=$TOP/tools/testing/selftests/liveupdate/qemu-tests.list
 RESULTS=$BUILD/results$FLAVOUR/$$	# of this run: there may be another
 GUESTS=${GUESTS:-2}
 PATTERN=${1:-${T:-}}
+EMULATED=0
 
 # What a healthy console does not show.
 BAD='WARNING:|BUG:|\bOops\b|Kernel panic|KASAN:|UBSAN:|general protection fault'
@@ -71,6 +73,8 @@ parse()
 			die "qemu-tests.list: ${field[name]}: what is \"$word\"?"
 		field[${word%%=*}]=${word#*=}
 	done
+	# The limit ends what hangs. What is emulated beside others is merely late.
+	[[ $EMULATED != 1 ]] || field[timeout]=$((field[timeout] * 2))
 	[[ $FLAVOUR != -debug && $FLAVOUR != -debian ]] || enlarge
 }
 
@@ -212,10 +216,13 @@ summary()
 
 main()
 {
+	local accel
+
 	[[ -e $LIST ]] || die "no $LIST"
-	"$TOP/harness/accel.sh" >/dev/null
+	accel=$("$TOP/harness/accel.sh")
+	[[ $accel == kvm ]] || EMULATED=1
 	mkdir -p "$RESULTS"
-	step "run guests, $GUESTS at a time ($("$TOP/harness/accel.sh"))"
+	step "run guests, $GUESTS at a time ($accel)"
 	run_all
 	summary || { trap - ERR; exit 1; }
 }
