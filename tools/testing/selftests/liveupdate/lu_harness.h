@@ -13,6 +13,10 @@
 /* Seconds that a test may take between two boots, without KVM. */
 #define LU_TIMEOUT	150
 
+/* Not half a minute for the others, which an emulated machine may merely lose. */
+#undef TEST_TIMEOUT_DEFAULT
+#define TEST_TIMEOUT_DEFAULT	LU_TIMEOUT
+
 /*
  * The end of a stage. A failed EXPECT_*() would be forgotten together with
  * this kernel, so there is no jump after one.

@@ -34,7 +34,8 @@
 #define LU_INITRD		"/host/initrd"
 #define LU_CMDLINE_MAX		2048
 #define SLABS			"/sys/kernel/slab"
-#define LU_AWAIT_SECONDS	20
+/* Between two looks at what is waited for. */
+#define LU_TICK_MS		10
 
 int lu_count_fds(void)
 {
@@ -213,10 +214,15 @@ long lu_swap_free_kib(void)
 	return lu_meminfo_kib("SwapFree:");
 }
 
+static void rest(void)
+{
+	usleep(LU_TICK_MS * 1000);
+}
+
 /* Memory is freed after a grace period now and then: give it some time. */
 bool lu_await_free_kib(long want)
 {
-	struct timespec tick = { .tv_nsec = 20 * 1000 * 1000 }, start, now;
+	struct timespec start, now;
 	long have;
 
 	clock_gettime(CLOCK_MONOTONIC, &start);
@@ -224,9 +230,9 @@ bool lu_await_free_kib(long want)
 		have = lu_free_kib();
 		if (have >= want)
 			return true;
-		nanosleep(&tick, NULL);
+		rest();
 		clock_gettime(CLOCK_MONOTONIC, &now);
-	} while (now.tv_sec - start.tv_sec < LU_AWAIT_SECONDS);
+	} while (now.tv_sec - start.tv_sec < LU_PATIENCE_S);
 	fprintf(stderr, "# MemFree: %ld KiB, wanted %ld KiB\n", have, want);
 	return false;
 }
@@ -379,10 +385,10 @@ bool lu_await_unload(const char *module)
 {
 	int i;
 
-	for (i = 0; i < 100; i++) {
+	for (i = 0; i < LU_PATIENCE_MS / LU_TICK_MS; i++) {
 		if (!lu_unload_module(module))
 			return true;
-		usleep(20000);
+		rest();
 	}
 	return false;
 }
@@ -395,29 +401,49 @@ static ssize_t read_of(pid_t pid, const char *name, char *buf, size_t size)
 	return read_file(path, buf, size);
 }
 
-/*
- * Whether a process sleeps so that nothing but SIGKILL or the event wakes it, in a
- * function of the kernel whose name has @where in it.
- */
-bool lu_sleeps(pid_t pid, const char *where)
+/* As in /proc/PID/stat; 'X' if there is no such process. */
+static char state_of(pid_t pid)
 {
-	char stat[512], function[128], *state;
+	char stat[512], *state;
 
-	if (read_of(pid, "stat", stat, sizeof(stat)) < 0 ||
-	    read_of(pid, "wchan", function, sizeof(function)) < 0)
-		return false;
+	if (read_of(pid, "stat", stat, sizeof(stat)) < 0)
+		return 'X';
 	state = strrchr(stat, ')');
-	return state && state[1] && state[2] == 'D' && strstr(function, where);
+	return state && state[1] ? state[2] : 'X';
 }
 
-/* The same, in ten seconds at most. */
+/*
+ * Wait until a process sleeps so that nothing but SIGKILL or the event wakes it, in a
+ * function of the kernel whose name has @where in it; false if it ends before.
+ */
 bool lu_await_sleep(pid_t pid, const char *where)
+{
+	char function[128], state;
+	int i;
+
+	for (i = 0; i < LU_PATIENCE_MS / LU_TICK_MS; i++) {
+		state = state_of(pid);
+		if (state == 'D' && read_of(pid, "wchan", function, sizeof(function)) >= 0 &&
+		    strstr(function, where))
+			return true;
+		if (state == 'Z' || state == 'X')
+			return false;
+		rest();
+	}
+	return false;
+}
+
+/* The end of a child, which may be one that hangs. */
+bool lu_await_end(pid_t pid, int *status)
 {
 	int i;
 
-	for (i = 0; i < 1000 && !lu_sleeps(pid, where); i++)
-		usleep(10000);
-	return i < 1000;
+	for (i = 0; i < LU_PATIENCE_MS / LU_TICK_MS; i++) {
+		if (waitpid(pid, status, WNOHANG) == pid)
+			return true;
+		rest();
+	}
+	return false;
 }
 
 union fd_control {

@@ -132,7 +132,7 @@ static inline int lu_state_open(void)
 	return fd < 0 ? -errno : fd;
 }
 
-/* Whether the state has changed since it was read from @fd, or does in time. */
+/* Whether the state has changed since it was read from @fd, or does in time (-1: any). */
 static inline bool lu_state_wait(int fd, int ms)
 {
 	struct pollfd p = { .fd = fd, .events = POLLPRI };
@@ -161,6 +161,19 @@ static inline int lu_count_with(const char *path, const char *start, const regex
 static inline int lu_count_lines(const char *path, const char *start)
 {
 	return lu_count_with(path, start, NULL);
+}
+
+/* Wait until a file has a line that begins with @start. */
+static inline bool lu_await_line(const char *path, const char *start)
+{
+	int i;
+
+	for (i = 0; i < LU_PATIENCE_MS / 10; i++) {
+		if (lu_count_lines(path, start) > 0)
+			return true;
+		usleep(10000);
+	}
+	return false;
 }
 
 static inline int lu_count_matches(const char *path, const char *expression)

@@ -24,6 +24,13 @@
 #define LU_GIB		(1024 * LU_MIB)
 #define LU_PAGE		4096ULL
 
+/*
+ * How long to wait for what has to come. It is waited for in vain only if it never
+ * does, so this is more than a machine that is busy with others ever takes.
+ */
+#define LU_PATIENCE_S	60
+#define LU_PATIENCE_MS	(LU_PATIENCE_S * 1000)
+
 /* Requests. */
 int lu_open_dev(void);
 int lu_create(int dev, const char *name);
@@ -73,8 +80,8 @@ int lu_load_module(const char *module, const char *options);
 int lu_run(char *const argv[]);
 int lu_unload_module(const char *module);
 bool lu_await_unload(const char *module);
-bool lu_sleeps(pid_t pid, const char *where);
 bool lu_await_sleep(pid_t pid, const char *where);
+bool lu_await_end(pid_t pid, int *status);
 int lu_send_fd(int socket, int fd);
 int lu_recv_fd(int socket);
 

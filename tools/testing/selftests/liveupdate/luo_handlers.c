@@ -184,7 +184,7 @@ static void stopped_reboot(struct __test_metadata *_metadata, int dev)
 	ASSERT_EQ(0, ctl("fail freeze 2 %d 1", EIO));
 	ASSERT_EQ(0, ctl("hold freeze"));
 	rebooter = in_the_background(jump, 0);
-	ASSERT_TRUE(lu_state_wait(state, 20000));
+	ASSERT_TRUE(lu_state_wait(state, LU_PATIENCE_MS));
 	EXPECT_STREQ("frozen", lu_state_read(state));
 
 	/* What can be asked at any time; everything else waits. */
@@ -198,7 +198,7 @@ static void stopped_reboot(struct __test_metadata *_metadata, int dev)
 	ASSERT_EQ(0, ctl("release"));
 	EXPECT_EQ(EIO, exit_status(rebooter));
 	EXPECT_EQ(0, exit_status(creator));
-	EXPECT_TRUE(lu_state_wait(state, 20000));
+	EXPECT_TRUE(lu_state_wait(state, LU_PATIENCE_MS));
 	EXPECT_STREQ("prepared", lu_state_read(state));
 	/* The one that was closed is gone before its name is asked for. */
 	closed = lu_create(dev, "closed");
@@ -206,7 +206,7 @@ static void stopped_reboot(struct __test_metadata *_metadata, int dev)
 	EXPECT_EQ(0, add_file(session, 0, 4));
 	close(closed);
 	close(session);
-	EXPECT_TRUE(lu_state_wait(state, 20000));
+	EXPECT_TRUE(lu_state_wait(state, LU_PATIENCE_MS));
 	EXPECT_STREQ("normal", lu_state_read(state));
 	close(state);
 }
@@ -214,7 +214,7 @@ static void stopped_reboot(struct __test_metadata *_metadata, int dev)
 /* A worker closes a session, and the handler takes its time. */
 static void slow_close(struct __test_metadata *_metadata, int dev)
 {
-	int session = lu_create(dev, "slow"), pair[2], status, i;
+	int session = lu_create(dev, "slow"), pair[2], status;
 	pid_t creator;
 
 	ASSERT_EQ(0, add_file(session, 0, 1));
@@ -227,17 +227,13 @@ static void slow_close(struct __test_metadata *_metadata, int dev)
 	close(session);
 	close(pair[1]);
 	close(pair[0]);
-	for (i = 0; i < 1000 && lu_count_lines(DIR "log", "unpreserve") < 1; i++)
-		usleep(10000);
-	ASSERT_LT(i, 1000);
+	ASSERT_TRUE(lu_await_line(DIR "log", "unpreserve"));
 
 	/* Who has to wait for it can be killed. */
 	creator = in_the_background(create_late, dev);
 	ASSERT_TRUE(lu_await_sleep(creator, "luo_"));
 	ASSERT_EQ(0, kill(creator, SIGKILL));
-	for (i = 0; i < 1000 && waitpid(creator, &status, WNOHANG) != creator; i++)
-		usleep(10000);
-	EXPECT_LT(i, 1000);
+	EXPECT_TRUE(lu_await_end(creator, &status));
 	ASSERT_EQ(0, ctl("release"));
 	/* Whoever waits finds it gone. */
 	session = lu_create(dev, "slow");
@@ -255,7 +251,7 @@ static int unregister_flb_2(int unused)
 static bool sleeps_on(pid_t waiter)
 {
 	usleep(200000);
-	return lu_sleeps(waiter, "flb");
+	return lu_await_sleep(waiter, "flb");
 }
 
 /*
@@ -353,21 +349,17 @@ static int add_memfd(int session)
 /* An operation that takes long holds up neither others' files nor a kill. */
 static void unregistering_during_an_operation(struct __test_metadata *_metadata, int dev)
 {
-	int session = lu_create(dev, "one"), other = lu_create(dev, "two"), status, i;
+	int session = lu_create(dev, "one"), other = lu_create(dev, "two"), status;
 	pid_t adder, waiter, tenant;
 
 	ctl("clear");
 	ASSERT_EQ(0, ctl("hold flb_preserve"));
 	adder = in_the_background(add_one, session);
-	for (i = 0; i < 1000 && lu_count_lines(DIR "log", "flb_preserve 0") < 1; i++)
-		usleep(10000);
-	ASSERT_LT(i, 1000);
+	ASSERT_TRUE(lu_await_line(DIR "log", "flb_preserve 0"));
 	waiter = in_the_background(unregister_flb_0, 0);
 	ASSERT_TRUE(lu_await_sleep(waiter, "flb"));
 	tenant = in_the_background(add_memfd, other);
-	for (i = 0; i < 1000 && waitpid(tenant, &status, WNOHANG) != tenant; i++)
-		usleep(10000);
-	EXPECT_LT(i, 1000);
+	ASSERT_TRUE(lu_await_end(tenant, &status));
 	EXPECT_EQ(0, status);
 	ASSERT_EQ(0, kill(waiter, SIGKILL));
 	ASSERT_EQ(waiter, waitpid(waiter, &status, 0));

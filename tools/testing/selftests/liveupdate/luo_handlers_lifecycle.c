@@ -123,7 +123,6 @@ static void get_during_a_freeze(struct __test_metadata *_metadata, int dev)
 {
 	int session = lu_create(dev, "new"), state = lu_state_open();
 	pid_t rebooter;
-	int i;
 
 	ASSERT_LE(0, state);
 	/* A file that is frozen must not need FLB 1. */
@@ -134,11 +133,9 @@ static void get_during_a_freeze(struct __test_metadata *_metadata, int dev)
 	ASSERT_EQ(0, ctl("fail freeze 1 %d 1", EIO));
 	ASSERT_EQ(0, ctl("hold freeze"));
 	rebooter = in_the_background(jump, 0);
-	ASSERT_TRUE(lu_state_wait(state, 20000));
+	ASSERT_TRUE(lu_state_wait(state, LU_PATIENCE_MS));
 	EXPECT_STREQ("frozen", lu_state_read(state));
-	for (i = 0; i < 1000 && lu_count_lines(DIR "log", "freeze 0 9") < 1; i++)
-		usleep(10000);
-	ASSERT_LT(i, 1000);
+	ASSERT_TRUE(lu_await_line(DIR "log", "freeze 0 9"));
 	EXPECT_EQ(-EAGAIN, ctl("get_in 1"));
 	EXPECT_EQ(0, ctl("get_in 0"));
 	EXPECT_EQ(0, ctl("put_in 0"));
@@ -205,7 +202,6 @@ HANDLERS(three_kernels)
 static void poll_the_reboot(int state)
 {
 	char line[96];
-	int i;
 
 	while (lu_state_wait(state, -1)) {
 		const char *now = lu_state_read(state);
@@ -215,8 +211,7 @@ static void poll_the_reboot(int state)
 		if (!strcmp(now, "frozen"))
 			break;
 	}
-	for (i = 0; i < 1000 && lu_count_lines(DIR "log", "freeze 0 1") < 1; i++)
-		usleep(10000);
+	lu_await_line(DIR "log", "freeze 0 1");
 	_exit(ctl("release"));
 }
 

@@ -60,7 +60,7 @@ TEST_F(monitor, state_and_numbers)
 	fd = lu_memfd("m", LU_PAGE, 1);
 	ASSERT_LE(0, fd);
 	ASSERT_EQ(0, lu_preserve(a, fd, 1));
-	EXPECT_TRUE(lu_state_wait(poll_fd, 5000));
+	EXPECT_TRUE(lu_state_wait(poll_fd, LU_PATIENCE_MS));
 	EXPECT_STREQ("prepared", lu_state_read(poll_fd));
 	EXPECT_EQ(1, lu_sysfs_number("outgoing/files"));
 	EXPECT_FALSE(lu_state_wait(poll_fd, 0));
@@ -77,7 +77,7 @@ TEST_F(monitor, state_and_numbers)
 	EXPECT_FALSE(lu_state_wait(poll_fd, 0));
 
 	close(b);
-	EXPECT_TRUE(lu_state_wait(poll_fd, 5000));
+	EXPECT_TRUE(lu_state_wait(poll_fd, LU_PATIENCE_MS));
 	EXPECT_STREQ("normal", lu_state_read(poll_fd));
 	EXPECT_EQ(0, lu_sysfs_number("outgoing/files"));
 	EXPECT_EQ(0, lu_sysfs_number("outgoing/sessions"));
@@ -99,7 +99,7 @@ TEST_F(monitor, poll_wakes_up)
 		poll_fd = lu_state_open();
 		if (poll_fd < 0 || write(pipes[1], "r", 1) != 1)
 			_exit(1);
-		if (!lu_state_wait(poll_fd, 20000))
+		if (!lu_state_wait(poll_fd, LU_PATIENCE_MS))
 			_exit(2);
 		_exit(strcmp("prepared", lu_state_read(poll_fd)) ? 3 : 0);
 	}

@@ -106,7 +106,7 @@ LIFECYCLE(discard)
 	EXPECT_FALSE(lu_state_wait(poll_fd, 0));
 	ASSERT_EQ(0, find(self->dev, "empty", 0, &s));
 	EXPECT_EQ(0, lu_discard(self->dev, s.id));
-	EXPECT_TRUE(lu_state_wait(poll_fd, 5000));
+	EXPECT_TRUE(lu_state_wait(poll_fd, LU_PATIENCE_MS));
 	EXPECT_STREQ("normal", lu_state_read(poll_fd));
 	EXPECT_EQ(0, lu_count_lines(LU_LINES, ""));
 	s.id = 0;
