@@ -223,7 +223,7 @@ TEST_F_TIMEOUT(memfd_mm, killed, LU_TIMEOUT)
 	if (self->stage == 1) {
 		fd = lu_memfd("killed", size, 1);
 		ASSERT_LE(0, fd);
-		for (tries = 0; tries < 50 && killed < 3; tries++) {
+		for (tries = 0; tries < 500 && killed < 3; tries++) {
 			child = fork();
 			if (!child)
 				_exit(lu_preserve(self->session, fd, tries) != 0);
@@ -243,6 +243,7 @@ TEST_F_TIMEOUT(memfd_mm, killed, LU_TIMEOUT)
 			if (WIFSIGNALED(status))
 				killed++;
 		}
+		TH_LOG("killed %d times, the last time it was tried %d", killed, tries);
 		EXPECT_LE(3, killed);
 		ASSERT_EQ(0, ftruncate(fd, size));
 		ASSERT_EQ(0, lu_preserve(self->session, fd, 1000));
@@ -302,18 +303,70 @@ static long writeback(void)
 	return lu_number_in("/proc/vmstat", "nr_writeback");
 }
 
+/* Write all of it to the disk: in a child, which ends when all is on its way. */
+static pid_t page_out(char *map, size_t size)
+{
+	pid_t child = fork();
+
+	/* Only what is mapped is paged out, and by one process only. */
+	if (!child)
+		_exit(madvise(map, size, MADV_POPULATE_READ) ||
+		      madvise(map, size, MADV_PAGEOUT));
+	return child;
+}
+
+/*
+ * Preserve the file while it is written to the disk: at how many places that was seen,
+ * 0 if no page was on its way when it began, or a negative errno.
+ */
+static int64_t preserve_and_look(int session, int fd, char *map, size_t size)
+{
+	enum { SOME = 16, TOO_LATE = 100 };
+	int64_t page, before = 0, steps = 0;
+	const size_t pages = size / LU_PAGE;
+	pid_t writer, preserver;
+	bool busy = false;
+	struct stat st;
+	int status;
+
+	if (fstat(fd, &st))
+		return -errno;
+	writer = page_out(map, size);
+	while (!busy && !waitpid(writer, &status, WNOHANG))
+		busy = writeback() >= SOME;
+	if (!busy)
+		return status ? -EIO : 0;
+	/* Some pages are on their way, others were, or will be. */
+	preserver = fork();
+	if (!preserver)
+		_exit(writeback() < SOME ? TOO_LATE : -lu_preserve(session, fd, 1));
+	while (!waitpid(preserver, &status, WNOHANG)) {
+		page = lu_progress_of("preserve", st.st_ino, pages);
+		steps += page > before;
+		before = page > before ? page : before;
+		usleep(1000);
+	}
+	if (waitpid(writer, NULL, 0) != writer || !WIFEXITED(status))
+		return -ECHILD;
+	printf("# preserving was seen at %jd places, %jd of %zu pages the last time\n",
+	       (intmax_t)steps, (intmax_t)before, pages);
+	if (WEXITSTATUS(status) == TOO_LATE)
+		return 0;
+	return WEXITSTATUS(status) ? -WEXITSTATUS(status) : steps;
+}
+
 /*
  * The disk is so slow that pages are still on their way to it when the file is
- * preserved, which has to wait for them and says how far it is.
+ * preserved, which has to wait for them and says how far it is. Whoever looks may be
+ * slower still: then it is done again.
  */
 TEST_F_TIMEOUT(memfd_mm, writeback, LU_TIMEOUT)
 {
 	static char * const mkswap[] = { "mkswap", "/dev/vda", NULL };
 	const size_t size = 4 * LU_MIB, pages = size / LU_PAGE;
-	int64_t page, before = 0, steps = 0;
-	int fd, status;
+	int64_t steps = 0;
 	struct stat st;
-	pid_t child, preserver;
+	int fd, tries;
 	char *map;
 
 	if (self->stage == 1) {
@@ -324,29 +377,15 @@ TEST_F_TIMEOUT(memfd_mm, writeback, LU_TIMEOUT)
 		ASSERT_EQ(0, fstat(fd, &st));
 		map = map_file(fd, size);
 		ASSERT_NE(MAP_FAILED, map);
-		child = fork();
-		/* Only what is mapped is paged out, and by one process only. */
-		if (!child)
-			_exit(madvise(map, size, MADV_POPULATE_READ) ||
-			      madvise(map, size, MADV_PAGEOUT));
-		while (writeback() < 16)
-			usleep(1000);
-		/* Some pages are on their way, others were, or will be. */
-		preserver = fork();
-		if (!preserver)
-			_exit(writeback() < 16 || lu_preserve(self->session, fd, 1));
-		while (!waitpid(preserver, &status, WNOHANG)) {
-			page = lu_progress_of("preserve", st.st_ino, pages);
-			steps += page > before;
-			before = page > before ? page : before;
-			usleep(1000);
+		for (tries = 0; tries < 10 && steps < 2; tries++) {
+			close(self->session);
+			self->session = lu_create(self->dev, "memfd");
+			ASSERT_LE(0, self->session);
+			steps = preserve_and_look(self->session, fd, map, size);
+			ASSERT_LE(0, steps);
 		}
-		EXPECT_EQ(0, status);
-		TH_LOG("preserving was seen at %jd places, %jd of %zu pages the last time",
-		       (intmax_t)steps, (intmax_t)before, pages);
 		EXPECT_LT(1, steps);
 		EXPECT_EQ(-1, lu_progress_of("preserve", st.st_ino, pages));
-		ASSERT_EQ(child, waitpid(child, &status, 0));
 		/* What is written now is not what is on the disk. */
 		lu_fill_mem(map, 0, LU_MIB, 2);
 		LU_KEXEC(2);
