@@ -9,7 +9,10 @@
 /* Start luod where it usually is, and wait until clients can connect. */
 int lu_agent_start(void)
 {
-	char *const argv[] = { "luod", "--background", "--jump=direct", NULL };
+	/* Guests in a guest may take long to stand still. */
+	char *const argv[] = {
+		"luod", "--background", "--jump=direct", "--suspend-ms=60000", NULL,
+	};
 
 	return lu_run(argv);
 }
