@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 #include <errno.h>
 #include <event2/event.h>
+#include <search.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -30,15 +31,20 @@ struct expected {
 	uid_t uid;
 	char name[LUO_AGENT_NAME_SIZE];
 	enum state state;
-	bool seen;
+	uint64_t seen;		/* the look that saw it last */
 	bool arriving;		/* no luod of this kernel has seen it yet */
 };
 
 static TAILQ_HEAD(, expected) all = TAILQ_HEAD_INITIALIZER(all);
 
+/* The same ones by uid and name. */
+static void *by_name;
+
 static struct {
 	bool any;			/* this kernel was updated to */
 	bool journal;			/* it is still there */
+	bool changed;			/* since it was written last */
+	uint64_t looks;
 	struct json_object *json;
 	struct event *report;
 	struct turn turn;
@@ -47,26 +53,43 @@ static struct {
 	int64_t returned_at;
 } after;
 
+static int compare(const void *a, const void *b)
+{
+	const struct expected *x = a, *y = b;
+
+	return name_compare(x->uid, x->name, y->uid, y->name);
+}
+
 static struct expected *find(uid_t uid, const char *name)
 {
-	struct expected *e;
+	struct expected key = { .uid = uid }, **found;
 
-	TAILQ_FOREACH(e, &all, link)
-		if (e->uid == uid && !strcmp(e->name, name))
-			return e;
-	return NULL;
+	snprintf(key.name, sizeof(key.name), "%s", name);
+	found = tfind(&key, &by_name, compare);
+	return found ? *found : NULL;
 }
 
 static struct expected *add(uid_t uid, const char *name)
 {
 	struct expected *e = calloc(1, sizeof(*e));
 
-	if (e) {
-		e->uid = uid;
-		snprintf(e->name, sizeof(e->name), "%s", name);
-		TAILQ_INSERT_TAIL(&all, e, link);
+	if (!e)
+		return NULL;
+	e->uid = uid;
+	snprintf(e->name, sizeof(e->name), "%s", name);
+	if (!tsearch(e, &by_name, compare)) {
+		free(e);
+		return NULL;
 	}
+	TAILQ_INSERT_TAIL(&all, e, link);
+	after.changed = true;
 	return e;
+}
+
+static void set_state(struct expected *e, enum state state)
+{
+	after.changed |= e->state != state;
+	e->state = state;
 }
 
 static unsigned int count_for(enum state state, uid_t uid, bool all_users)
@@ -137,10 +160,10 @@ static struct json_object *list_all(uid_t uid, bool all_users)
 /* Only for a luod that is started again: if it fails, that one knows less. */
 static void note(void)
 {
-	if (!after.journal || !after.json)
+	if (!after.journal || !after.json || !after.changed)
 		return;
 	json_object_object_add(after.json, "sessions", list_all(0, true));
-	journal_rewrite(after.json);
+	after.changed = journal_rewrite(after.json);
 }
 
 static void finish_if_done(void)
@@ -158,9 +181,9 @@ static void finish_if_done(void)
 
 static void seen(struct expected *e, uint32_t state)
 {
-	e->seen = true;
+	e->seen = after.looks;
 	e->arriving = false;
-	e->state = state == LUO_SESSION_HELD ? RETURNED : WAITING;
+	set_state(e, state == LUO_SESSION_HELD ? RETURNED : WAITING);
 	after.any = true;
 }
 
@@ -173,6 +196,7 @@ static int look(int device)
 	uid_t uid;
 	int err;
 
+	after.looks++;
 	while (!(err = luo_next(device, &info))) {
 		if (info.state == LUO_SESSION_OUTGOING || !info.by_name ||
 		    !name_from_kernel(info.name, &uid, name))
@@ -183,11 +207,9 @@ static int look(int device)
 	}
 	if (err != -ENOENT)
 		return err;
-	TAILQ_FOREACH(e, &all, link) {
-		if (!e->seen && e->state != LOST)
-			e->state = e->arriving ? LOST : FINISHED;
-		e->seen = false;
-	}
+	TAILQ_FOREACH(e, &all, link)
+		if (e->seen != after.looks && e->state != LOST)
+			set_state(e, e->arriving ? LOST : FINISHED);
 	return 0;
 }
 
@@ -305,7 +327,7 @@ void after_returned(uid_t uid, const char *name)
 
 	after.returned_at = clock_ms(CLOCK_REALTIME);
 	if (e)
-		e->state = RETURNED;
+		set_state(e, RETURNED);
 	note();
 }
 
@@ -319,7 +341,7 @@ void after_finished(uid_t uid, const char *name)
 	struct expected *e = find(uid, name);
 
 	if (e)
-		e->state = FINISHED;
+		set_state(e, FINISHED);
 	note();
 	finish_if_done();
 }

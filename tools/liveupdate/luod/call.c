@@ -11,6 +11,7 @@
 #include "call.h"
 #include "conn.h"
 #include "json.h"
+#include "update.h"
 
 /* Of one client, waiting for the device. */
 #define WAITING_MAX	64
@@ -111,6 +112,17 @@ void call_leave_device(struct call *call)
 	call->device = -1;
 }
 
+/* While everybody stands still, luod has time for nothing that can wait. */
+static bool can_wait(const struct call *call)
+{
+	return update_stands_still() && !call->conn->admin;
+}
+
+static int fail_to_wait(struct call *call)
+{
+	return call_fail(call, -EAGAIN, "an update is running");
+}
+
 static void run_with_device(struct turn *turn, int device)
 {
 	struct call *call = (struct call *)((char *)turn - offsetof(struct call, turn));
@@ -119,7 +131,9 @@ static void run_with_device(struct turn *turn, int device)
 	TAILQ_REMOVE(&waiting, call, link);
 	call->conn->calls--;
 	call->device = device;
-	if (device == -EBUSY)
+	if (can_wait(call))
+		err = fail_to_wait(call);
+	else if (device == -EBUSY)
 		err = call_fail(call, -EBUSY, "somebody else keeps /dev/liveupdate open");
 	else if (device == -ENOENT || device == -ENODEV || device == -ENXIO)
 		err = call_fail(call, device, "no live update in this kernel: /dev/liveupdate: %s",
@@ -133,16 +147,20 @@ static void run_with_device(struct turn *turn, int device)
 	finish(call, err);
 }
 
-static void wait_for_device(struct call *call)
+/* It is no more by then, maybe, unless there is an error. */
+static int wait_for_device(struct call *call)
 {
-	if (call->conn->calls == WAITING_MAX) {
-		finish(call, call_fail(call, -EDQUOT, "too many requests at once"));
-		return;
-	}
+	if (can_wait(call))
+		return fail_to_wait(call);
+	if (call->conn->calls == WAITING_MAX)
+		return call_fail(call, -EDQUOT, "too many requests at once");
+	call->turn.run = run_with_device;
+	call->turn.uid = call->conn->uid;
+	call->turn.first = call->conn->admin;
 	call->conn->calls++;
 	TAILQ_INSERT_TAIL(&waiting, call, link);
-	call->turn.run = run_with_device;
 	turn_take(&call->turn);
+	return CALL_LATER;
 }
 
 /* Now: they do not stay with the connection while the request waits. */
@@ -176,7 +194,7 @@ void call_start(struct conn *conn, struct request *req)
 	if (table[req->op].admin && !conn->admin)
 		finish(call, call_fail_admin(call));
 	else if (table[req->op].device)
-		wait_for_device(call);
+		finish(call, wait_for_device(call));
 	else
 		finish(call, table[req->op].run(call));
 }
@@ -190,6 +208,8 @@ void call_give_up(struct conn *conn)
 	struct call *call, *next;
 
 	call_cancel_give_up(conn);
+	if (!conn->calls)
+		return;
 	for (call = TAILQ_FIRST(&waiting); call; call = next) {
 		next = TAILQ_NEXT(call, link);
 		if (call->conn != conn)

@@ -62,7 +62,8 @@ int call_status(struct call *call)
 {
 	struct utsname u;
 
-	after_refresh_soon();
+	if (!update_stands_still())
+		after_refresh_soon();
 	update_status(call->reply);
 	put_bool(call->reply, "image", image_loaded());
 	if (!uname(&u))

@@ -84,6 +84,7 @@ static void conn_free(struct conn *conn)
 	free_event(conn->deadline);
 	free_event(conn->exited);
 	free_event(conn->rested);
+	free_event(conn->more);
 	if (conn->process >= 0)
 		close(conn->process);
 	if (conn->in)
@@ -141,6 +142,7 @@ static void conn_kill(struct conn *conn)
 	event_del(conn->writable);
 	event_del(conn->stalled);
 	event_del(conn->rested);
+	event_del(conn->more);
 	event_active(conn->reap, EV_TIMEOUT, 0);
 }
 
@@ -163,6 +165,7 @@ static void conn_end(struct conn *conn)
 	conn->ending = true;
 	leave_gate(conn);
 	event_del(conn->readable);
+	event_del(conn->more);
 	event_add(conn->stalled, &t);
 }
 
@@ -338,32 +341,57 @@ static void on_line(struct conn *conn, const char *line, size_t len)
 		conn_end(conn);
 }
 
-static void on_lines(struct conn *conn)
+static bool any_line(const struct conn *conn)
+{
+	return evbuffer_search_eol(conn->in, NULL, NULL, EVBUFFER_EOL_LF).pos >= 0;
+}
+
+/* Whether what there is of a line can be the beginning of one that is taken. */
+static void await_rest_of_line(struct conn *conn)
 {
 	struct timeval t = to_timeval(options.stall_ms);
-	bool any = false;
-	size_t len;
-	char *line;
 
-	while (!conn->dead && !conn->ending &&
-	       (line = evbuffer_readln(conn->in, &len, EVBUFFER_EOL_LF))) {
-		any = true;
-		on_line(conn, line, len);
-		free(line);
-	}
-	if (conn->dead || conn->ending)
-		return;
 	if (evbuffer_get_length(conn->in) >= REQUEST_MAX) {
 		conn_send(conn, conn_error(-EMSGSIZE, "a line that is too long"), -1);
 		conn_end(conn);
 		return;
 	}
-	if (any)
-		event_del(conn->stalled);
 	if (!evbuffer_get_length(conn->in))
 		drop_fds(conn);
 	else if (!evtimer_pending(conn->stalled, NULL))
 		event_add(conn->stalled, &t);
+}
+
+/*
+ * One line, and then it is everybody else's turn. What comes behind those that are
+ * here already is left where it is meanwhile.
+ */
+static void take_line(struct conn *conn)
+{
+	static const struct timeval at_once;
+	size_t len;
+	char *line = evbuffer_readln(conn->in, &len, EVBUFFER_EOL_LF);
+
+	if (line) {
+		event_del(conn->stalled);
+		on_line(conn, line, len);
+		free(line);
+	}
+	if (conn->dead || conn->ending)
+		return;
+	if (!any_line(conn)) {
+		event_add(conn->readable, NULL);
+		await_rest_of_line(conn);
+	} else if (event_add(conn->more, &at_once)) {
+		conn_throw_out(conn);
+	} else {
+		event_del(conn->readable);
+	}
+}
+
+static void on_more(evutil_socket_t fd, short what, void *arg)
+{
+	take_line(arg);
 }
 
 static int keep_fds(struct conn *conn, const struct gate_result *result)
@@ -388,7 +416,7 @@ static void take_bytes(struct conn *conn, const char *bytes, size_t len)
 	if (evbuffer_add(conn->in, bytes, len))
 		refuse(conn, -ENOMEM, "no memory");
 	else
-		on_lines(conn);
+		take_line(conn);
 }
 
 static void on_received(const struct gate_result *result, void *arg)
@@ -539,9 +567,10 @@ static bool make_events(struct conn *conn)
 	conn->stalled = evtimer_new(base, on_stalled, conn);
 	conn->reap = evtimer_new(base, on_reap, conn);
 	conn->rested = evtimer_new(base, on_rested, conn);
+	conn->more = evtimer_new(base, on_more, conn);
 	conn->in = evbuffer_new();
 	return conn->readable && conn->writable && conn->stalled && conn->reap &&
-	       conn->rested && conn->in && !event_add(conn->readable, NULL);
+	       conn->rested && conn->more && conn->in && !event_add(conn->readable, NULL);
 }
 
 /**
@@ -566,6 +595,7 @@ int conn_add(int fd, bool admin, const struct conn_hooks *table)
 	conn->fd = fd;
 	conn->process = -1;
 	TAILQ_INIT(&conn->out);
+	TAILQ_INIT(&conn->sessions);
 	/* A byte out of band is a byte: it cannot be peeked at otherwise. */
 	setsockopt(fd, SOL_SOCKET, SO_OOBINLINE, &(int) { 1 }, sizeof(int));
 	err = get_peer(conn);

@@ -15,6 +15,7 @@ struct evbuffer;
 struct gate;
 struct json_object;
 struct request;
+struct session;
 
 /* Descriptors that came and no request has taken yet. */
 #define CONN_FDS	4
@@ -44,6 +45,7 @@ struct out;
  * @answer: where it is in the update
  * @asked_at: when it was asked
  * @deadline: until when it has to answer
+ * @sessions: what it has, see sessions.h
  */
 struct conn {
 	int fd;
@@ -69,6 +71,7 @@ struct conn {
 	struct event *reap;
 	struct event *exited;
 	struct event *rested;
+	struct event *more;
 	int process;
 	struct evbuffer *in;
 	struct gate *gate;
@@ -76,6 +79,7 @@ struct conn {
 	unsigned int nr_fds;
 	size_t out_bytes;
 
+	TAILQ_HEAD(, session) sessions;
 	TAILQ_HEAD(, out) out;
 	TAILQ_ENTRY(conn) link;
 };

@@ -21,6 +21,7 @@
 #include "luod.h"
 #include "notify.h"
 #include "server.h"
+#include "turn.h"
 #include "update.h"
 
 /* At the start luod can wait for whoever has the device. */
@@ -389,7 +390,7 @@ int main(int argc, char **argv)
 		background = go_to_background();
 	raise_limit();
 	base = event_base_new();
-	if (!base)
+	if (!base || turn_start())
 		die("event loop", -ENOMEM);
 	catch_signals();
 	fd = open_socket();

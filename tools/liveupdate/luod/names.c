@@ -15,6 +15,14 @@ bool name_valid(const char *name)
 	return len && len < LUO_AGENT_NAME_SIZE && !name[len];
 }
 
+/* An order of the names of all users, as for tsearch(3). */
+int name_compare(uid_t uid_a, const char *a, uid_t uid_b, const char *b)
+{
+	if (uid_a != uid_b)
+		return uid_a < uid_b ? -1 : 1;
+	return strcmp(a, b);
+}
+
 _Static_assert(sizeof(PREFIX) - 1 + sizeof("4294967295/") - 1 + LUO_AGENT_NAME_SIZE <=
 	       LUO_NAME_SIZE, "every user's longest name fits");
 

@@ -19,6 +19,7 @@
 /* Any byte of a kernel's name as "\xNN", and a NUL. */
 #define NAME_PRINTABLE_SIZE	(4 * LUO_NAME_SIZE)
 
+int name_compare(uid_t uid_a, const char *a, uid_t uid_b, const char *b);
 bool name_valid(const char *name);
 void name_to_kernel(char kernel[LUO_NAME_SIZE], uid_t uid, const char *name);
 bool name_from_kernel(const char *kernel, uid_t *uid, char name[LUO_AGENT_NAME_SIZE]);

@@ -52,7 +52,8 @@ static void on_gone(struct conn *conn)
 	call_give_up(conn);
 	update_gone(conn);
 	sessions_leave(conn, update_keeps(conn));
-	after_refresh_soon();
+	if (!update_stands_still())
+		after_refresh_soon();
 }
 
 static const struct conn_hooks hooks = {

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 #include <json-c/json.h>
+#include <search.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -11,10 +12,14 @@
 
 struct session_list sessions = TAILQ_HEAD_INITIALIZER(sessions);
 
-/* The next one, for loops that drop the one they are at. */
-static struct session *after(struct session *session)
+/* The same ones by uid and name: users have thousands of them. */
+static void *by_name;
+
+static int compare(const void *a, const void *b)
 {
-	return session ? TAILQ_NEXT(session, link) : NULL;
+	const struct session *x = a, *y = b;
+
+	return name_compare(x->uid, x->name, y->uid, y->name);
 }
 
 /**
@@ -35,23 +40,36 @@ struct session *session_add(struct conn *conn, const char *name, int fd)
 	snprintf(session->name, sizeof(session->name), "%s", name);
 	session->fd = fd;
 	session->conn = conn;
+	if (!tsearch(session, &by_name, compare)) {
+		free(session);
+		return NULL;
+	}
 	TAILQ_INSERT_TAIL(&sessions, session, link);
+	TAILQ_INSERT_TAIL(&conn->sessions, session, of_conn);
 	return session;
 }
 
 struct session *session_find(uid_t uid, const char *name)
 {
-	struct session *session;
+	struct session key = { .uid = uid }, **found;
 
-	TAILQ_FOREACH(session, &sessions, link)
-		if (session->uid == uid && !strcmp(session->name, name))
-			return session;
-	return NULL;
+	snprintf(key.name, sizeof(key.name), "%s", name);
+	found = tfind(&key, &by_name, compare);
+	return found ? *found : NULL;
+}
+
+static void leave_conn(struct session *session)
+{
+	if (session->conn)
+		TAILQ_REMOVE(&session->conn->sessions, session, of_conn);
+	session->conn = NULL;
 }
 
 /* The client's own descriptor is not touched. */
 void session_drop(struct session *session)
 {
+	leave_conn(session);
+	tdelete(session, &by_name, compare);
 	TAILQ_REMOVE(&sessions, session, link);
 	close(session->fd);
 	free(session);
@@ -73,12 +91,7 @@ unsigned int sessions_of_user(uid_t uid, unsigned int *all)
 
 bool sessions_any(const struct conn *conn)
 {
-	struct session *session;
-
-	TAILQ_FOREACH(session, &sessions, link)
-		if (session->conn == conn)
-			return true;
-	return false;
+	return !TAILQ_EMPTY(&conn->sessions);
 }
 
 /* An array for JSON. */
@@ -87,9 +100,8 @@ struct json_object *sessions_names(const struct conn *conn)
 	struct json_object *names = json_object_new_array();
 	struct session *session;
 
-	TAILQ_FOREACH(session, &sessions, link)
-		if (session->conn == conn)
-			json_object_array_add(names, json_object_new_string(session->name));
+	TAILQ_FOREACH(session, &conn->sessions, of_conn)
+		json_object_array_add(names, json_object_new_string(session->name));
 	return names;
 }
 
@@ -100,13 +112,10 @@ struct json_object *sessions_names(const struct conn *conn)
  */
 void sessions_leave(struct conn *conn, bool keep)
 {
-	struct session *session, *next;
+	struct session *session;
 
-	for (session = TAILQ_FIRST(&sessions); session; session = next) {
-		next = after(session);
-		if (session->conn != conn)
-			continue;
-		session->conn = NULL;
+	while ((session = TAILQ_FIRST(&conn->sessions))) {
+		leave_conn(session);
 		if (!keep)
 			session_drop(session);
 	}
@@ -123,7 +132,7 @@ void sessions_drop_left(void)
 	struct session *session, *next;
 
 	for (session = TAILQ_FIRST(&sessions); session; session = next) {
-		next = after(session);
+		next = TAILQ_NEXT(session, link);
 		if (session->conn)
 			continue;
 		log_warning("session %s of uid %u is dropped: its client did not wait for the update",

@@ -28,6 +28,7 @@ struct json_object;
  */
 struct session {
 	TAILQ_ENTRY(session) link;
+	TAILQ_ENTRY(session) of_conn;
 	uid_t uid;
 	char name[LUO_AGENT_NAME_SIZE];
 	int fd;

@@ -527,6 +527,12 @@ bool update_running(void)
 	return update.state != IDLE;
 }
 
+/* Clients do: nothing that luod does now is without a price. */
+bool update_stands_still(void)
+{
+	return update.state == SUSPEND || update.state == JUMP;
+}
+
 bool update_jumping(void)
 {
 	return update.state == JUMP;

@@ -31,6 +31,7 @@ int update_refuse(struct conn *conn, uint64_t number, enum request_phase phase,
 		  const char *reason);
 int update_cancel(const char *reason, void (*stopped)(int err));
 bool update_running(void);
+bool update_stands_still(void);
 bool update_jumping(void);
 bool update_keeps(const struct conn *conn);
 bool update_in_doubt(const struct conn *conn);

@@ -504,6 +504,35 @@ UPDATE_TEST(tenants_do_not_see_each_other)
 	EXPECT_TRUE(luod_has(&self->root, "\"uid\":1001,\"state\":\"waiting\""));
 }
 
+#define SESSIONS	"{\"op\":\"sessions\"}\n"
+#define SHOW		"{\"op\":\"show\",\"name\":\"vm\"}\n"
+
+/* While all stand still, luod has no time for what users want to know. */
+UPDATE_TEST(requests_that_can_wait)
+{
+	int dev;
+
+	ASSERT_EQ(0, luod_ask(&self->root, LUOD_UPDATE));
+	EXPECT_EQ(0, luod_ask(&self->b, SESSIONS));
+	/* Nor for one that had to wait until then. */
+	dev = lu_open_dev();
+	ASSERT_LE(0, dev);
+	ASSERT_EQ(0, luod_send(&self->b, SHOW, NULL, 0));
+	ASSERT_EQ(0, luod_follow(&self->a, "prepare"));
+	ASSERT_EQ(0, luod_send(&self->b, PREPARED, NULL, 0));
+	ASSERT_EQ(0, luod_event(&self->b, "suspend"));
+	close(dev);
+	ASSERT_EQ(0, luod_receive(&self->b));
+	EXPECT_TRUE(luod_has(&self->b, "\"EAGAIN\""));
+	EXPECT_EQ(-EAGAIN, luod_ask(&self->b, SESSIONS));
+	EXPECT_EQ(-EAGAIN, luod_ask(&self->b, SHOW));
+	EXPECT_EQ(0, luod_ask(&self->b, LUOD_STATUS));
+	EXPECT_EQ(0, luod_ask(&self->root, SESSIONS));
+	EXPECT_EQ(0, luod_ask(&self->root, LUOD_CANCEL));
+	EXPECT_EQ(0, luod_event(&self->b, "cancel"));
+	EXPECT_EQ(0, luod_ask(&self->b, SESSIONS));
+}
+
 /* Who wants the update goes away: it goes on, and others can cancel it. */
 UPDATE_TEST(nobody_watches)
 {
