@@ -4,6 +4,7 @@
 #include <event2/event.h>
 #include <fcntl.h>
 #include <json-c/json.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/pidfd.h>
@@ -16,6 +17,11 @@
 #include "luod.h"
 #include "request.h"
 #include "socket.h"
+
+/* Of Linux 6.5: the C library's headers may be older. */
+#ifndef SO_PEERPIDFD
+#define SO_PEERPIDFD	77
+#endif
 
 #define FORMAT		(JSON_C_TO_STRING_PLAIN | JSON_C_TO_STRING_NOSLASHESCAPE)
 
@@ -108,14 +114,52 @@ static void on_exited(evutil_socket_t fd, short what, void *arg)
 	reap(conn);
 }
 
+/*
+ * The process that made the connection, and no other that has its number by now.
+ * Only a kernel before 6.5 has nothing but the number.
+ *
+ * Return: a pidfd, which is the caller's; -%ESRCH if the process has ended.
+ */
+static int open_process(const struct conn *conn)
+{
+	socklen_t len = sizeof(int);
+	int fd;
+
+	if (!getsockopt(conn->fd, SOL_SOCKET, SO_PEERPIDFD, &fd, &len))
+		return fd;
+	if (errno == ENOPROTOOPT) {
+		fd = pidfd_open(conn->pid, 0);
+		return fd < 0 ? -errno : fd;
+	}
+	/* What a process that is no more gives depends on the kernel. */
+	return errno == EINVAL ? -ESRCH : -errno;
+}
+
+/**
+ * conn_look_at_process - see whether the process that connected is still there
+ * @conn: a client that has just said something
+ *
+ * If it is not, it was another one that spoke, and what the client's process does
+ * when the connection ends can never be known.
+ */
+void conn_look_at_process(struct conn *conn)
+{
+	int fd = open_process(conn);
+	struct pollfd p = { .fd = fd, .events = POLLIN };
+
+	conn->inherited = fd == -ESRCH || (fd >= 0 && poll(&p, 1, 0) == 1);
+	if (fd >= 0)
+		close(fd);
+}
+
 /* A process that ends closes its files first. False if there is nothing to wait for. */
 static bool await_exit(struct conn *conn)
 {
 	struct timeval t = to_timeval(EXIT_MS);
 
-	conn->process = pidfd_open(conn->pid, 0);
+	conn->process = conn->inherited ? -EBADF : open_process(conn);
 	if (conn->process < 0) {
-		conn->lives = errno != ESRCH;
+		conn->lives = conn->process != -ESRCH;
 		return false;
 	}
 	conn->exited = event_new(base, conn->process, EV_READ, on_exited, conn);

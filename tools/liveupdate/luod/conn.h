@@ -38,6 +38,7 @@ struct out;
  * @thrown_out: luod ends the connection, not the client, which may go on living
  * @leaves: it has said that it ends, and what it has is for the next kernel
  * @lives: its connection ended, and its process did not
+ * @inherited: another process has the connection than the one that made it
  * @dead: to be freed as soon as nobody uses it: nothing goes to it any more
  * @prepare_ms: the time it wants for this; 0 for the usual
  * @suspend_ms: likewise
@@ -56,6 +57,7 @@ struct conn {
 	bool thrown_out;
 	bool leaves;
 	bool lives;
+	bool inherited;
 	bool ending;
 	bool dead;
 	uint32_t prepare_ms;
@@ -100,6 +102,7 @@ struct conn_hooks {
 };
 
 int conn_add(int fd, bool admin, const struct conn_hooks *hooks);
+void conn_look_at_process(struct conn *conn);
 int conn_take_fd(struct conn *conn);
 void conn_send(struct conn *conn, struct json_object *line, int fd);
 void conn_send_to_watchers(struct json_object *line);

@@ -457,6 +457,8 @@ int update_ready(struct conn *conn, uint64_t number, enum request_phase phase)
 	if (!answers(conn, number, phase))
 		return -ESTALE;
 	conn->answer = CONN_READY;
+	if (update.state == SUSPEND)
+		conn_look_at_process(conn);
 	if (conn->deadline)
 		event_del(conn->deadline);
 	tell_ready(conn);
@@ -592,8 +594,9 @@ void update_gone(struct conn *conn)
 	}
 	if (conn->lives)
 		snprintf(message, sizeof(message),
-			 "process %d of uid %u lost its connection, and has not ended",
-			 conn->pid, conn->uid);
+			 "process %d of uid %u lost its connection, and %s", conn->pid,
+			 conn->uid, conn->inherited ? "was not the one that had it" :
+			 "has not ended");
 	else
 		snprintf(message, sizeof(message),
 			 "process %d of uid %u went away before it was %s", conn->pid,

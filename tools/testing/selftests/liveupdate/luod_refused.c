@@ -2,8 +2,10 @@
 /*
  * Updates by the agent that do not come about, for every reason there is.
  */
+#include <linux/sched.h>
 #include <signal.h>
 #include <sys/resource.h>
+#include <sys/syscall.h>
 
 #include "lu_harness.h"
 #include "luod_util.h"
@@ -301,8 +303,11 @@ UPDATE_TEST(client_that_comes_back_at_once)
 	EXPECT_EQ(0, luod_ask(&self->root, LUOD_CANCEL));
 }
 
-/* A process that is a client, until it is killed. */
-static pid_t start_client(uid_t uid, const char *name)
+/*
+ * A process that is a client, until it is killed. Or it only connects, and a child of
+ * it is the client, which ends the connection when it is suspended.
+ */
+static pid_t start_client(uid_t uid, const char *name, bool child)
 {
 	struct luod_client c;
 	pid_t pid;
@@ -311,9 +316,14 @@ static pid_t start_client(uid_t uid, const char *name)
 	pid = fork();
 	if (pid)
 		return pid < 0 ? -errno : pid;
-	if (luod_connect(&c, uid) || luod_session(&c, name) < 0 ||
-	    luod_follow(&c, "prepare") || luod_follow(&c, "suspend"))
+	if (luod_connect(&c, uid) || luod_session(&c, name) < 0)
 		_exit(1);
+	if (child && fork())
+		_exit(0);
+	if (luod_follow(&c, "prepare") || luod_follow(&c, "suspend"))
+		_exit(1);
+	if (child)
+		_exit(0);
 	pause();
 	_exit(2);
 }
@@ -332,28 +342,91 @@ static bool await_session(struct luod_client *root, const char *show)
 	return false;
 }
 
+/* All are prepared, and Carol is the first to be suspended. */
+static int suspend_carol(FIXTURE_DATA(update) * self)
+{
+	int err = all_prepare(self);
+
+	do {
+		err = err ?: luod_event(&self->root, "client");
+	} while (!err && !luod_has(&self->root, "\"phase\":\"suspend\""));
+	return err ?: luod_has(&self->root, "\"uid\":1002") ? 0 : -EPROTO;
+}
+
+/* The others follow, and the kernel has nowhere to go: so far it comes. */
+static int all_but_jump(FIXTURE_DATA(update) * self)
+{
+	int err = luod_follow(&self->a, "suspend") ?:
+		  lu_unload() ?:
+		  luod_follow(&self->b, "suspend") ?:
+		  luod_event(&self->root, "failed");
+
+	return err ?: luod_has(&self->root, "\"phase\":\"jump\"") ? 0 : -EPROTO;
+}
+
 /* Killed when it is suspended: what it has preserved goes on without it. */
 UPDATE_TEST(client_that_is_killed_when_it_is_suspended)
 {
-	pid_t pid = start_client(CAROL, "vm");
+	pid_t pid = start_client(CAROL, "vm", false);
 
 	ASSERT_LT(0, pid);
 	ASSERT_TRUE(await_session(&self->root, SHOW_CAROLS));
-	ASSERT_EQ(0, all_prepare(self));
-	do {
-		ASSERT_EQ(0, luod_event(&self->root, "client"));
-	} while (!luod_has(&self->root, "\"phase\":\"suspend\""));
-	EXPECT_TRUE(luod_has(&self->root, "\"uid\":1002"));
+	ASSERT_EQ(0, suspend_carol(self));
 	ASSERT_EQ(128 + SIGKILL, luod_stop(pid, SIGKILL));
-	ASSERT_EQ(0, luod_follow(&self->a, "suspend"));
-	/* The kernel has nowhere to go: so far it comes. */
-	ASSERT_EQ(0, lu_unload());
-	ASSERT_EQ(0, luod_follow(&self->b, "suspend"));
-	ASSERT_EQ(0, luod_event(&self->root, "failed"));
-	EXPECT_TRUE(luod_has(&self->root, "\"phase\":\"jump\""));
+	ASSERT_EQ(0, all_but_jump(self));
 	EXPECT_EQ(0, luod_event(&self->a, "cancel"));
 	EXPECT_EQ(-ENOENT, luod_ask(&self->root, SHOW_CAROLS));
 	EXPECT_TRUE(luod_said("session vm of uid 1002 is dropped"));
+}
+
+/* A process with the number of one that has ended. */
+static pid_t use_number_again(pid_t pid)
+{
+	struct clone_args args = {
+		.exit_signal = SIGCHLD,
+		.set_tid = (uintptr_t)&pid,
+		.set_tid_size = 1,
+	};
+	long child = syscall(SYS_clone3, &args, sizeof(args));
+
+	if (child)
+		return child < 0 ? -errno : child;
+	pause();
+	_exit(0);
+}
+
+/* The same, and before luod looks, another process has its number. */
+UPDATE_TEST(client_whose_number_is_used_again)
+{
+	pid_t pid = start_client(CAROL, "vm", false);
+	int status;
+
+	ASSERT_LT(0, pid);
+	ASSERT_TRUE(await_session(&self->root, SHOW_CAROLS));
+	ASSERT_EQ(0, suspend_carol(self));
+	ASSERT_EQ(0, kill(self->pid, SIGSTOP));
+	ASSERT_EQ(self->pid, waitpid(self->pid, &status, WUNTRACED));
+	ASSERT_EQ(128 + SIGKILL, luod_stop(pid, SIGKILL));
+	ASSERT_EQ(pid, use_number_again(pid));
+	ASSERT_EQ(0, kill(self->pid, SIGCONT));
+	EXPECT_EQ(0, all_but_jump(self));
+	EXPECT_EQ(128 + SIGKILL, luod_stop(pid, SIGKILL));
+}
+
+/* Who had made the connection has ended long ago: nobody knows what its child does. */
+UPDATE_TEST(client_whose_parent_had_connected)
+{
+	pid_t pid = start_client(CAROL, "vm", true);
+
+	ASSERT_LT(0, pid);
+	ASSERT_EQ(0, luod_wait(pid));
+	ASSERT_EQ(0, suspend_carol(self));
+	ASSERT_EQ(0, luod_event(&self->root, "failed"));
+	EXPECT_TRUE(luod_has(&self->root, "\"phase\":\"suspend\""));
+	EXPECT_TRUE(luod_has(&self->root, "\"uid\":1002,\"state\":\"gone\""));
+	EXPECT_TRUE(luod_has(&self->root, "was not the one that had it"));
+	EXPECT_EQ(0, luod_event(&self->a, "cancel"));
+	EXPECT_EQ(0, luod_event(&self->b, "cancel"));
 }
 
 /* Suspended, and disconnected by luod: it takes that for a cancel, and lives. */
