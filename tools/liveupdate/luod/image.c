@@ -15,6 +15,7 @@
 
 #include "image.h"
 #include "log.h"
+#include "memfd.h"
 
 #define LOADED	"/sys/kernel/kexec_loaded"
 
@@ -62,10 +63,13 @@ static int unload(void)
 /* Without the mark, the next luod would take what is on trial for an image to go into. */
 static int begin_trial(void)
 {
-	int fd = open(TRIAL, O_WRONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+	int fd = open(TRIAL, O_WRONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600), err = -errno;
 
-	if (fd < 0)
-		return -errno;
+	if (fd < 0) {
+		log_warning("no image is checked without a mark: " TRIAL ": %s",
+			    strerror(-err));
+		return err;
+	}
 	close(fd);
 	trial = true;
 	return 0;
@@ -143,9 +147,9 @@ static int copy_file(int from)
 		return -errno;
 	if (!S_ISREG(st.st_mode) || st.st_size > COPY_MAX)
 		return -EINVAL;
-	fd = memfd_create("image", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+	fd = new_memfd("image", MFD_ALLOW_SEALING);
 	if (fd < 0)
-		return -errno;
+		return fd;
 	err = copy_bytes(fd, from, st.st_size) ?: seal(fd);
 	close(fd);
 	return err;
@@ -247,6 +251,8 @@ int image_load(int kernel, int initrd, const char *cmdline)
 
 	if (!line)
 		return -ENOMEM;
+	/* No room for what nobody can load again. */
+	image_loaded();
 	err = load_copies(kernel, initrd, cmdline, copies);
 	if (!err) {
 		close_files(kernel, initrd);
@@ -269,6 +275,8 @@ int image_load(int kernel, int initrd, const char *cmdline)
 
 /**
  * image_loaded - whether there is an image to go into, whoever loaded it
+ *
+ * If there is none any more, there is no copy of one, either.
  */
 bool image_loaded(void)
 {
@@ -277,6 +285,7 @@ bool image_loaded(void)
 	if (!loaded) {
 		doubtful = false;
 		set_ours(false);
+		forget();
 	}
 	return loaded && !doubtful;
 }

@@ -10,6 +10,7 @@
 #include "journal.h"
 #include "log.h"
 #include "luo.h"
+#include "memfd.h"
 
 #define HEADER		"luod-journal-1 %020ju %010zu %016jx\n"
 #define HEADER_LEN	64
@@ -46,10 +47,10 @@ static void drop(struct journal *journal)
 
 static int make_file(void)
 {
-	int fd = memfd_create("luod-journal", MFD_CLOEXEC), err;
+	int fd = new_memfd("luod-journal", 0), err;
 
 	if (fd < 0)
-		return -errno;
+		return fd;
 	if (!ftruncate(fd, 2 * JOURNAL_HALF))
 		return fd;
 	err = -errno;

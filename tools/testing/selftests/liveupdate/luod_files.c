@@ -5,6 +5,7 @@
  */
 #include <pthread.h>
 #include <signal.h>
+#include <sys/mman.h>
 #include <sys/mount.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
@@ -248,6 +249,7 @@ FILES_TEST(urgent_byte)
 
 /* luod keeps it, with its journal and the journal's session. */
 #define LOADED_FDS	3
+#define JOURNAL_FDS	2
 
 /* Somebody has the device: the image waits with its request. */
 FILES_TEST(image_while_the_device_is_busy)
@@ -282,7 +284,9 @@ FILES_TEST(image_while_the_device_is_busy)
 	EXPECT_TRUE(luod_has(&self->root, "\"ok\":true"));
 	EXPECT_EQ('1', luod_loaded());
 	EXPECT_EQ(0, lu_unload());
-	self->fds += LOADED_FDS;
+	/* When luod looks, it gives up its copy. */
+	EXPECT_EQ(0, luod_ask(&self->root, LUOD_STATUS));
+	self->fds += JOURNAL_FDS;
 }
 
 /* It goes away while its image waits. */
@@ -331,6 +335,50 @@ FILES_TEST(image_that_is_slow)
 	ASSERT_EQ(0, luod_slow_start(""));
 }
 
+/* As large as no kernel is: luod does not fill the memory with it. */
+FILES_TEST(image_that_is_large)
+{
+	int fd = memfd_create("image", MFD_CLOEXEC);
+
+	ASSERT_LE(0, fd);
+	ASSERT_EQ(0, ftruncate(fd, 3L << 30));
+	ASSERT_EQ(0, luod_send(&self->root, LINE("load", "on"), &fd, 1));
+	ASSERT_EQ(0, luod_receive(&self->root));
+	EXPECT_TRUE(luod_has(&self->root, "\"ENOMEM\""));
+	EXPECT_EQ('0', luod_loaded());
+}
+
+/* Files of luod's in memory; -EACCES if one of them could be run. */
+static int files_in_memory(pid_t pid)
+{
+	char path[64], link[64] = "";
+	struct stat st;
+	int i, n = 0;
+
+	for (i = 0; i < 256; i++) {
+		snprintf(path, sizeof(path), "/proc/%d/fd/%d", pid, i);
+		if (readlink(path, link, sizeof(link) - 1) < 0 || strncmp(link, "/memfd:", 7))
+			continue;
+		if (stat(path, &st) || st.st_mode & 0111)
+			return -EACCES;
+		n++;
+	}
+	return n;
+}
+
+/* The image and the journal: with vm.memfd_noexec=2 there would be none otherwise. */
+FILES_TEST(image_that_cannot_be_run)
+{
+	int kernel = open("/host/bzImage-b", O_RDONLY | O_CLOEXEC);
+
+	ASSERT_LE(0, kernel);
+	EXPECT_EQ(0, luod_ask_with(&self->root, LINE("load", "on"), &kernel, 1));
+	EXPECT_EQ(2, files_in_memory(self->pid));
+	EXPECT_EQ(0, lu_unload());
+	EXPECT_EQ(0, luod_ask(&self->root, LUOD_STATUS));
+	self->fds += JOURNAL_FDS;
+}
+
 #define BOOT	"/tmp/boot"
 
 /* What was loaded is luod's: its file can change, and its file system go. */
@@ -354,7 +402,9 @@ FILES_TEST(image_that_changes_when_it_is_loaded)
 	EXPECT_EQ(0, luod_ask_with(&self->root, LINE("check", "on"), &kernel, 1));
 	EXPECT_EQ('1', luod_loaded());
 	EXPECT_EQ(0, lu_unload());
-	self->fds += LOADED_FDS;
+	/* When luod looks, it gives up its copy. */
+	EXPECT_EQ(0, luod_ask(&self->root, LUOD_STATUS));
+	self->fds += JOURNAL_FDS;
 }
 
 /*
@@ -399,6 +449,7 @@ FILES_TEST(trial_without_its_mark)
 	ASSERT_EQ(0, mkdir("/run/luod.trial", 0700));
 	EXPECT_NE(0, luod_ask_with(&self->root, LINE("check", "on"), &kernel, 1));
 	EXPECT_TRUE(luod_has(&self->root, "EISDIR"));
+	EXPECT_TRUE(luod_said("without a mark: /run/luod.trial: Is a directory"));
 	EXPECT_EQ('0', luod_loaded());
 	EXPECT_EQ(0, rmdir("/run/luod.trial"));
 	EXPECT_EQ(0, luod_ask_with(&self->root, LINE("check", "on"), &kernel, 1));
