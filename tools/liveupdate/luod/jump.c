@@ -204,21 +204,37 @@ static int sync_and_leap(const struct jump_hooks *hooks)
 	return 0;
 }
 
-static int mark(void)
+static int set_mark(void)
 {
-	int fd = open(MARKER, O_WRONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+	int fd = open(MARKER, O_WRONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600), err;
 
-	return fd < 0 || close(fd) ? -errno : 0;
+	err = fd < 0 || close(fd) ? -errno : 0;
+	if (err)
+		log_warning("no shutdown is asked for without a mark: " MARKER ": %s",
+			    strerror(-err));
+	return err;
 }
 
 /**
- * jump_prepare - an update has begun: do what need not wait for its end
+ * jump_prepare - an update begins: do what need not wait for its end
+ *
+ * Return: 0, or why jump_start() could not succeed: there is no place for what the
+ * next luod has to know if this one dies.
  */
-void jump_prepare(void)
+int jump_prepare(void)
 {
+	int err;
+
+	if (by_systemd()) {
+		err = set_mark();
+		if (!err)
+			unlink(MARKER);
+		return err;
+	}
 	/* systemd does that itself, and has a limit. */
-	if (!by_systemd() && sync_start(NULL))
+	if (sync_start(NULL))
 		log_warning("file systems are not written out before clients are suspended");
+	return 0;
 }
 
 /**
@@ -241,7 +257,7 @@ int jump_start(const struct jump_hooks *hooks)
 	if (!make_events())
 		return -ENOMEM;
 	jump.hooks = hooks;
-	err = mark() ?: systemctl_start();
+	err = set_mark() ?: systemctl_start();
 	if (err)
 		unlink(MARKER);
 	else

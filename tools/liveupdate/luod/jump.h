@@ -25,7 +25,7 @@ struct jump_hooks {
 	void (*stuck)(const char *message);
 };
 
-void jump_prepare(void);
+int jump_prepare(void);
 int jump_start(const struct jump_hooks *hooks);
 int jump_take_over(const struct jump_hooks *hooks);
 int jump_cancel(int err, const char *reason);

@@ -398,10 +398,13 @@ static void leave_out(const struct users *users)
  *       the users who are not asked
  * @number: gets its number
  *
- * Return: 0; -%EBUSY while one is running, -%ENOEXEC if no image is loaded, -%ENOMEM.
+ * Return: 0; -%EBUSY while one is running, -%ENOEXEC if no image is loaded, -%ENOMEM,
+ * or an error of jump_prepare().
  */
 int update_start(const struct request *req, uint64_t *number)
 {
+	int err;
+
 	if (update.state != IDLE)
 		return -EBUSY;
 	if (!image_loaded())
@@ -410,6 +413,9 @@ int update_start(const struct request *req, uint64_t *number)
 		update.next = evtimer_new(base, on_next, NULL);
 	if (!update.next)
 		return -ENOMEM;
+	err = jump_prepare();
+	if (err)
+		return err;
 	update.prepare_ms = req->prepare_ms ?: options.prepare_ms;
 	update.suspend_ms = req->suspend_ms ?: options.suspend_ms;
 	update.suspend_max_ms = req->suspend_ms ?: options.suspend_max_ms;
@@ -417,7 +423,6 @@ int update_start(const struct request *req, uint64_t *number)
 	*number = ++update.number;
 	log_info("update %ju begins", (uintmax_t)update.number);
 	leave_out(&req->without);
-	jump_prepare();
 	ask_all(PREPARE);
 	return 0;
 }

@@ -196,6 +196,38 @@ JUMP_TEST(image_is_gone)
 	EXPECT_EQ(0, luod_times_said("systemctl "));
 }
 
+/*
+ * There is no place for the mark by which the next luod would know of the shutdown:
+ * nobody stands still for that, unless it is so only then.
+ */
+JUMP_TEST(no_place_for_the_mark)
+{
+	start(_metadata, self, "--jump-ms=60000", YES, YES);
+	ASSERT_EQ(KSFT_PASS, _metadata->exit_code);
+	ASSERT_EQ(0, mkdir(MARKER, 0700));
+	ASSERT_EQ(0, luod_send(&self->root, LUOD_UPDATE, NULL, 0));
+	ASSERT_EQ(0, luod_receive(&self->root));
+	EXPECT_TRUE(luod_has(&self->root, "\"EISDIR\""));
+	EXPECT_TRUE(luod_said(MARKER ": Is a directory"));
+	ASSERT_EQ(0, rmdir(MARKER));
+
+	/* Nobody was asked: this is the first that they hear of. */
+	ASSERT_EQ(0, luod_ask(&self->root, LUOD_UPDATE));
+	ASSERT_EQ(0, luod_receive(&self->a));
+	ASSERT_TRUE(luod_has(&self->a, "\"event\":\"prepare\",\"update\":1"));
+	ASSERT_EQ(0, luod_answer(&self->a, "ready", "prepare"));
+	ASSERT_EQ(0, luod_event(&self->a, "suspend"));
+	ASSERT_EQ(0, mkdir(MARKER, 0700));
+	ASSERT_EQ(0, luod_answer(&self->a, "ready", "suspend"));
+	expect_off(_metadata, self, "Is a directory");
+	EXPECT_EQ(0, luod_times_said("systemctl "));
+	ASSERT_EQ(0, rmdir(MARKER));
+
+	EXPECT_EQ(0, update(self));
+	EXPECT_TRUE(await_asked(KEXEC, 1));
+	cancel(_metadata, self);
+}
+
 JUMP_TEST(is_cancelled)
 {
 	go(_metadata, self, "--jump-ms=60000", YES, YES);
