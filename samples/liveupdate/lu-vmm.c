@@ -513,12 +513,7 @@ static void serve_agent(void)
 {
 	struct luo_event event;
 
-	while (vmm.agent) {
-		if (luo_agent_event(vmm.agent, &event, 0)) {
-			lost_agent();
-			find_agent();
-			continue;
-		}
+	while (vmm.agent && !luo_agent_event(vmm.agent, &event, 0)) {
 		switch (event.type) {
 		case LUO_EVENT_NONE:
 			return;

@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/time.h>
 #include <sys/un.h>
 #include <time.h>
 #include <unistd.h>
@@ -28,6 +29,9 @@
 
 /* Of luod(8): is there while systemd may have its shutdown to do. */
 #define JUMP_MARK	"/run/luod.jump"
+
+/* How long an agent that is busy may take, where it has nothing to wait for. */
+#define ANSWER_MS	10000
 
 /* Descriptors that came, and whose line is not read yet. */
 #define FDS_QUEUE	8
@@ -53,6 +57,7 @@ static int64_t now_ms(void)
 
 static int connect_to(const char *path)
 {
+	const struct timeval limit = { .tv_sec = ANSWER_MS / 1000 }, none = { };
 	struct sockaddr_un addr = { .sun_family = AF_UNIX };
 	int fd, err;
 
@@ -64,8 +69,12 @@ static int connect_to(const char *path)
 	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	if (fd < 0)
 		return -errno;
-	if (!connect(fd, (struct sockaddr *)&addr, sizeof(addr)))
+	/* Somebody listens, and takes nobody: that is -EAGAIN, too. */
+	setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof(limit));
+	if (!connect(fd, (struct sockaddr *)&addr, sizeof(addr))) {
+		setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &none, sizeof(none));
 		return fd;
+	}
 	err = -errno;
 	close(fd);
 	/* It has asked for a shutdown, and died: the kernel may go without it. */
@@ -284,16 +293,24 @@ static int send_request(struct luo_agent *agent, struct json_object *request,
 	return err;
 }
 
-/* The answer to the last request. */
-static int await_reply(struct luo_agent *agent, struct json_object **reply)
+static int time_left(int64_t end)
 {
+	int64_t left = end - now_ms();
+
+	return left > 0 ? left : 0;
+}
+
+/* The answer to the last request; a negative @timeout_ms is no limit. */
+static int await_reply(struct luo_agent *agent, int timeout_ms, struct json_object **reply)
+{
+	int64_t end = now_ms() + timeout_ms;
 	struct json_object *line;
 	int err;
 
 	for (;;) {
-		line = next_line(agent, -1, &err);
+		line = next_line(agent, timeout_ms < 0 ? -1 : time_left(end), &err);
 		if (err)
-			return err;
+			return err == -ETIME ? -ETIMEDOUT : err;
 		if (get_number(line, "id") == agent->last_id)
 			break;
 		if (!get_string(line, "event")) {
@@ -307,9 +324,9 @@ static int await_reply(struct luo_agent *agent, struct json_object **reply)
 	return reply_error(line);
 }
 
-/* Send a request, which is used up, and get the answer. */
-static int call(struct luo_agent *agent, struct json_object *request, const int *fds,
-		unsigned int nr_fds, struct json_object **reply)
+/* Send a request, which is used up, and get the answer in time. */
+static int call_within(struct luo_agent *agent, int timeout_ms, struct json_object *request,
+		       const int *fds, unsigned int nr_fds, struct json_object **reply)
 {
 	int err;
 
@@ -320,7 +337,14 @@ static int call(struct luo_agent *agent, struct json_object *request, const int 
 	drop_fds(agent);
 	err = send_request(agent, request, fds, nr_fds);
 	json_object_put(request);
-	return err ?: await_reply(agent, reply);
+	return err ?: await_reply(agent, timeout_ms, reply);
+}
+
+/* However long it takes: what it asks for can have to wait for others. */
+static int call(struct luo_agent *agent, struct json_object *request, const int *fds,
+		unsigned int nr_fds, struct json_object **reply)
+{
+	return call_within(agent, -1, request, fds, nr_fds, reply);
 }
 
 static struct json_object *new_request(const char *op)
@@ -394,7 +418,7 @@ int luo_agent_session(struct luo_agent *agent, const char *name, enum luo_origin
 int luo_agent_attach(struct luo_agent *agent, int session)
 {
 	struct json_object *reply;
-	int err = call(agent, new_request("attach"), &session, 1, &reply);
+	int err = call_within(agent, ANSWER_MS, new_request("attach"), &session, 1, &reply);
 
 	json_object_put(reply);
 	return err;

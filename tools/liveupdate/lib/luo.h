@@ -228,7 +228,8 @@ struct luo_event {
  * @path: the agent's socket; NULL for $LUOD_SOCKET or else LUO_AGENT_SOCKET
  *
  * Return: 0, or an error of connect(2); -EAGAIN when the agent is dead, and the
- * shutdown that it has asked for may still come.
+ * shutdown that it has asked for may still come, or when it has taken nobody for
+ * ten seconds.
  */
 int luo_agent_connect(struct luo_agent **agent, const char *path);
 
@@ -275,7 +276,9 @@ int luo_agent_session(struct luo_agent *agent, const char *name, enum luo_origin
  * For when the agent was started again.
  *
  * Return: 0; -EINVAL for a session that is not of this user, -EBUSY while
- * another connection has it.
+ * another connection has it, -EAGAIN while an update is running, -ECONNRESET when
+ * the agent is gone, -ETIMEDOUT when there is no answer within ten seconds; after
+ * those two the connection is of no use.
  */
 int luo_agent_attach(struct luo_agent *agent, int session);
 

@@ -10,6 +10,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/mman.h>
+#include <sys/pidfd.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/un.h>
@@ -336,7 +337,7 @@ static int take_client(int listening, struct luod_client *c, const char *op)
 {
 	memset(c, 0, sizeof(*c));
 	c->got = -1;
-	c->fd = accept(listening, NULL, NULL);
+	c->fd = accept4(listening, NULL, NULL, SOCK_CLOEXEC);
 	if (c->fd < 0)
 		return -errno;
 	return luod_receive(c) ?: luod_has(c, op) ? 0 : -EPROTO;
@@ -369,6 +370,78 @@ static bool is_silent(const struct lu_vm *vm)
 	struct pollfd p = { .fd = vm->out, .events = POLLIN };
 
 	return !vm->len && !poll(&p, 1, 0);
+}
+
+/* Whichever comes first: both stay as they are. */
+static bool ends_before_it_connects(const struct lu_vm *vm, int listening)
+{
+	struct pollfd fds[] = {
+		{ .fd = listening, .events = POLLIN },
+		{ .fd = pidfd_open(vm->pid, 0), .events = POLLIN },
+	};
+	bool ends = poll(fds, ARRAY_SIZE(fds), LUOD_PATIENCE_MS) > 0 && !fds[0].revents;
+
+	close(fds[1].fd);
+	return ends;
+}
+
+/* The VMM's connection, and the one to luod that stands for it. */
+struct relay {
+	int listening;
+	struct luod_client vmm, luod;
+};
+
+static int pass_on(struct luod_client *from, struct luod_client *to)
+{
+	char line[LUOD_LINE];
+	int err = luod_receive(from), fd = from->got;
+
+	from->got = -1;
+	if (err)
+		return err;
+	snprintf(line, sizeof(line), "%.*s\n", LUOD_LINE - 2, from->line);
+	err = luod_send(to, line, &fd, fd >= 0);
+	if (fd >= 0)
+		close(fd);
+	return err;
+}
+
+static int ask_luod(struct relay *relay, const char *op)
+{
+	int err = pass_on(&relay->vmm, &relay->luod);
+
+	return err ?: luod_has(&relay->vmm, op) ? 0 : -EPROTO;
+}
+
+static int tell_vmm(struct relay *relay, const char *what)
+{
+	int err = pass_on(&relay->luod, &relay->vmm);
+
+	return err ?: luod_has(&relay->luod, what) ? 0 : -EPROTO;
+}
+
+/* The VMM connects, asks, and has luod's answer. */
+static int relay_first(struct relay *relay, const char *op)
+{
+	memset(&relay->vmm, 0, sizeof(relay->vmm));
+	relay->vmm.got = -1;
+	relay->vmm.fd = accept4(relay->listening, NULL, NULL, SOCK_CLOEXEC);
+	if (relay->vmm.fd < 0)
+		return -errno;
+	return luod_connect_at(&relay->luod, LUO_AGENT_SOCKET, 0) ?:
+	       ask_luod(relay, op) ?: tell_vmm(relay, "\"ok\":");
+}
+
+static int relay_event(struct relay *relay, const char *event)
+{
+	return tell_vmm(relay, event) ?: ask_luod(relay, "\"ready\"") ?:
+	       tell_vmm(relay, "\"ok\":true");
+}
+
+static void relay_end(struct relay *relay)
+{
+	luod_leave(&relay->vmm);
+	luod_leave(&relay->luod);
 }
 
 /*
@@ -416,4 +489,76 @@ TEST_F_TIMEOUT(vmm, connection_lost, LU_TIMEOUT)
 	ASSERT_EQ(0, lu_vm_listen(vm, 1, lu_vm_resumed, 2));
 	ASSERT_EQ(0, lu_vm_listen(vm, 1, lu_vm_said, 3));
 	EXPECT_EQ(0, vm->wrong);
+
+	/* One that says nothing is given up, and looked for again. */
+	unlink(AGENT);
+	listening = listen_as_agent();
+	ASSERT_LE(0, listening);
+	ASSERT_EQ(0, take_client(listening, &c, "\"attach\""));
+	EXPECT_TRUE(luod_ended(&c));
+	luod_leave(&c);
+	ASSERT_EQ(0, take_client(listening, &c, "\"attach\""));
+	/* Nor does one that throws it out each time keep it from its end. */
+	ASSERT_EQ(0, kill(vm->pid, SIGTERM));
+	ASSERT_EQ(0, reply(&c, "\"ok\":true,\"name\":\"one\"", -1));
+	luod_leave(&c);
+	EXPECT_TRUE(ends_before_it_connects(vm, listening));
+	EXPECT_EQ(0, end_of(vm, SIGKILL));
+}
+
+/*
+ * The same with luod: the VMM stays as long as the update goes on, and goes on when
+ * luod has seen that the connection is gone, and has called the update off for it.
+ */
+TEST_F_TIMEOUT(vmm, agent_lost, LU_TIMEOUT)
+{
+	static const char patience[] = "{\"op\":\"hello\",\"suspend_ms\":30000}";
+	struct lu_vm *vm = &self->vms[0];
+	static struct relay relay;
+	struct luo_event event;
+	int before, status, i;
+	char *answer;
+
+	/* All the time that luod gives: the test is the last to answer. */
+	ASSERT_EQ(0, luo_agent_call(self->agent, patience, NULL, 0, &answer));
+	free(answer);
+	relay.listening = listen_as_agent();
+	ASSERT_LE(0, relay.listening);
+	ASSERT_EQ(0, setenv("LUOD_SOCKET", AGENT, 1));
+	ASSERT_EQ(0, start_vm(vm, "one", 0));
+	ASSERT_EQ(0, unsetenv("LUOD_SOCKET"));
+	ASSERT_EQ(0, relay_first(&relay, "\"session\""));
+	ASSERT_EQ(0, lu_vm_listen(vm, 1, lu_vm_said, 1));
+	ASSERT_EQ(0, lu_agent_load_next(NULL));
+	self->luoctl = lu_agent_update();
+	ASSERT_LT(0, self->luoctl);
+	ASSERT_EQ(0, luo_agent_event(self->agent, &event, -1));
+	ASSERT_EQ(0, luo_agent_ready(self->agent, &event));
+	ASSERT_EQ(0, relay_event(&relay, "\"prepare\""));
+	ASSERT_EQ(0, luo_agent_event(self->agent, &event, -1));
+	ASSERT_EQ(LUO_EVENT_SUSPEND, event.type);
+	ASSERT_EQ(0, relay_event(&relay, "\"suspend\""));
+	ASSERT_EQ(0, lu_vm_listen(vm, 1, lu_vm_suspended, 1));
+
+	before = relay.luod.fd;
+	luod_leave(&relay.vmm);
+	for (i = 0; i < 2; i++) {
+		ASSERT_EQ(0, relay_first(&relay, "\"attach\""));
+		EXPECT_TRUE(luod_has(&relay.luod, "\"EAGAIN\""));
+		relay_end(&relay);
+	}
+	EXPECT_TRUE(is_silent(vm));
+	close(before);
+	ASSERT_EQ(0, relay_first(&relay, "\"attach\""));
+	while (!luod_has(&relay.luod, "\"ok\":true")) {
+		relay_end(&relay);
+		ASSERT_EQ(0, relay_first(&relay, "\"attach\""));
+	}
+	ASSERT_EQ(0, lu_vm_listen(vm, 1, lu_vm_resumed, 1));
+	ASSERT_EQ(0, lu_vm_listen(vm, 1, lu_vm_said, 2));
+	EXPECT_EQ(0, vm->wrong);
+	ASSERT_EQ(self->luoctl, waitpid(self->luoctl, &status, 0));
+	EXPECT_NE(0, status);
+	ASSERT_EQ(0, luo_agent_event(self->agent, &event, -1));
+	EXPECT_EQ(LUO_EVENT_CANCEL, event.type);
 }

@@ -228,14 +228,19 @@ bool luod_await_children(pid_t pid, int want)
 	return await_number(pid, luod_children, "children", want);
 }
 
-/* As a user: the kernel tells luod who that is. */
 int luod_connect(struct luod_client *client, uid_t uid)
+{
+	return luod_connect_at(client, LUOD_SOCKET, uid);
+}
+
+/* As a user: the kernel tells luod who that is. */
+int luod_connect_at(struct luod_client *client, const char *path, uid_t uid)
 {
 	memset(client, 0, sizeof(*client));
 	client->got = -1;
 	if (seteuid(uid))
 		return -errno;
-	client->fd = connect_to(LUOD_SOCKET);
+	client->fd = connect_to(path);
 	if (seteuid(0))
 		return -errno;
 	return client->fd < 0 ? client->fd : 0;

@@ -52,6 +52,7 @@ struct luod_client {
 #define LUOD_WATCH	"{\"op\":\"watch\"}\n"
 
 int luod_connect(struct luod_client *client, uid_t uid);
+int luod_connect_at(struct luod_client *client, const char *path, uid_t uid);
 void luod_leave(struct luod_client *client);
 int luod_send(struct luod_client *client, const char *line, const int *fds, int nr);
 int luod_receive(struct luod_client *client);
