@@ -2,9 +2,12 @@
 /*
  * How the agent is started: options, sockets, and where it is to find a place.
  */
+#include <linux/capability.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/mount.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -86,6 +89,47 @@ TEST(socket_activation)
 	EXPECT_EQ(0, luod_stop(pid, SIGTERM));
 	/* The socket is not luod's to remove. */
 	EXPECT_EQ(0, access(LUOD_SOCKET, F_OK));
+}
+
+/* Of descriptors, which luod may not raise here. */
+#define LITTLE		256
+
+/* As many as there are descriptors for. */
+#define CONNS		(LITTLE / 16)
+#define SESSIONS	(LITTLE / 4)
+
+/* It may not have more descriptors: all together get less, and root has room. */
+TEST(few_descriptors)
+{
+	static const struct rlimit little = { LITTLE, LITTLE };
+	static struct luod_client root, users[CONNS], late;
+	int sessions[SESSIONS], i;
+	char name[16];
+	pid_t pid;
+
+	if (!lu_stage())
+		SKIP(return, "the agent is in a guest only");
+	ASSERT_EQ(0, prctl(PR_CAPBSET_DROP, CAP_SYS_RESOURCE));
+	ASSERT_EQ(0, setrlimit(RLIMIT_NOFILE, &little));
+	pid = luod_start(NULL);
+	ASSERT_LT(0, pid);
+	for (i = 0; i < CONNS; i++) {
+		ASSERT_EQ(0, luod_connect(&users[i], 1000 + i));
+		ASSERT_EQ(0, luod_ask(&users[i], "{\"op\":\"hello\"}\n"));
+	}
+	ASSERT_EQ(0, luod_connect(&late, 1000 + CONNS));
+	EXPECT_TRUE(luod_ended(&late));
+	for (i = 0; i < SESSIONS; i++) {
+		snprintf(name, sizeof(name), "vm-%d", i);
+		sessions[i] = luod_session(&users[i % CONNS], name);
+		ASSERT_LE(0, sessions[i]);
+	}
+	EXPECT_EQ(-EDQUOT, luod_session(&users[0], "one-more"));
+	ASSERT_EQ(0, luod_connect(&root, 0));
+	EXPECT_LE(0, luod_session(&root, "roots"));
+	EXPECT_EQ(0, luod_stop(pid, SIGTERM));
+	for (i = 0; i < SESSIONS; i++)
+		close(sessions[i]);
 }
 
 /* Without systemd: it comes back when it is ready, and its name is '@'. */
