@@ -332,9 +332,11 @@ int luo_agent_ready(struct luo_agent *agent, const struct luo_event *event);
  *
  * The agent keeps the caller's sessions for the next kernel, and does not take the
  * end of the connection for a failure: without this it calls the update off if the
- * process that connected is still there two seconds later. If there is no update
- * after all, what is in the sessions is lost with the caller's descriptors. Since
- * version 1.2 of the library.
+ * process that connected is still there two seconds later, or was gone before. If
+ * there is no update after all, what is in the sessions is lost with the caller's
+ * descriptors. So it is if the agent dies before the kernel goes, for then nobody has
+ * them any more: who can wait for the kernel loses nothing. Since version 1.2 of the
+ * library.
  *
  * Return: 0; -ESTALE when the update was cancelled meanwhile, -ECONNRESET,
  * -EOPNOTSUPP from an agent that knows no such request.
