@@ -526,8 +526,13 @@ static void serve_agent(void)
 		case LUO_EVENT_CANCEL:
 			resume();
 			break;
+		case LUO_EVENT_LEFT_OUT:
+			say("is left out of an update, and lost if the kernel goes");
+			break;
 		}
 	}
+	/* To be found again, and not at once: SIGTERM can have come. */
+	lost_agent();
 }
 
 /* Until SIGTERM comes. */

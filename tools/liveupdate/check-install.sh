@@ -27,7 +27,7 @@ files()
 	/usr/lib/libluo.a
 	/usr/lib/libluo.so
 	/usr/lib/libluo.so.1
-	/usr/lib/libluo.so.1.2
+	/usr/lib/libluo.so.1.3
 	/usr/lib/pkgconfig/libluo.pc
 	/usr/lib/systemd/system/luod.service
 	/usr/lib/systemd/system/luod.socket
@@ -112,7 +112,7 @@ check_programs()
 	sed -n '/^\.Bd -literal/,/^\.Ed/{//!p}' "$ROOT/usr/share/man/man3/libluo.3" \
 		>"$WORK/example.c"
 	$CC -D_GNU_SOURCE -Wall -Wextra -Werror -o "$WORK/example" "$WORK/example.c" "${words[@]}"
-	! flags --modversion | grep -v -q -x '1\.2' || fail 'another version'
+	! flags --modversion | grep -v -q -x '1\.3' || fail 'another version'
 }
 
 # What the programs say they can do is in their pages.

@@ -446,6 +446,8 @@ static enum luo_event_type event_type(const char *name)
 		return LUO_EVENT_SUSPEND;
 	if (!strcmp(name, "cancel"))
 		return LUO_EVENT_CANCEL;
+	if (!strcmp(name, "left-out"))
+		return LUO_EVENT_LEFT_OUT;
 	return LUO_EVENT_NONE;
 }
 

@@ -208,6 +208,12 @@ enum luo_event_type {
 	LUO_EVENT_SUSPEND,
 	/* No update after all: go on. */
 	LUO_EVENT_CANCEL,
+	/*
+	 * An update comes, and does not ask this client, which needs no answer: what
+	 * it has preserved goes as it is when the kernel goes, whatever it does until
+	 * then. If that update is called off, nothing is said. Since version 1.3.
+	 */
+	LUO_EVENT_LEFT_OUT,
 };
 
 /**
@@ -303,7 +309,8 @@ int luo_agent_release(struct luo_agent *agent, const char *name);
  * @timeout_ms: how long to wait; negative for as long as it takes
  *
  * Answer LUO_EVENT_PREPARE and LUO_EVENT_SUSPEND with luo_agent_ready() or
- * luo_agent_refuse().
+ * luo_agent_refuse(). Pass over types that you do not know: there can be more of
+ * them.
  *
  * After an error the connection is of no use. Who has answered LUO_EVENT_SUSPEND
  * stays as it is then, and connects again: that luo_agent_attach() succeeds means

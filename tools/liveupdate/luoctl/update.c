@@ -220,6 +220,9 @@ int cmd_update(struct ctl *ctl, const char *arg)
 		status = EXIT_BLOCKED;
 	if (err && reply && !ctl->json)
 		print_blockers(reply);
+	if (!err && ctl->nr_without && !ctl->json)
+		printf("sessions that go as they are: %" PRId64 "\n",
+		       get_number(reply, "left_out"));
 	json_object_put(reply);
 	if (status)
 		return status;

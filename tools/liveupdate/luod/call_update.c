@@ -150,9 +150,10 @@ static struct json_object *new_absent(uid_t uid, const char *name)
 
 /*
  * Whoever has a session and is not connected would not be asked: a client that has
- * not come back yet to a luod that was started again, or one that has left.
+ * not come back yet to a luod that was started again, or one that has left. Those of
+ * users who are left out are counted.
  */
-static int check_all_here(struct call *call)
+static int check_all_here(struct call *call, unsigned int *left_out)
 {
 	struct json_object *absent = json_object_new_array();
 	struct luo_session_info info = { 0 };
@@ -161,10 +162,14 @@ static int check_all_here(struct call *call)
 	size_t n;
 	int err;
 
+	*left_out = 0;
 	while (!(err = luo_next(call->device, &info))) {
 		if (info.state == LUO_SESSION_INCOMING || !info.by_name ||
-		    !name_from_kernel(info.name, &uid, name) || session_find(uid, name) ||
-		    is_among(&call->req.without, uid))
+		    !name_from_kernel(info.name, &uid, name))
+			continue;
+		if (is_among(&call->req.without, uid))
+			++*left_out;
+		if (session_find(uid, name) || is_among(&call->req.without, uid))
 			continue;
 		json_object_array_add(absent, new_absent(uid, name));
 		memcpy(last, name, sizeof(last));
@@ -199,22 +204,25 @@ static int check_loaded(struct call *call)
 /* The answer says that it begins; how it goes on is told by events. */
 int call_update(struct call *call)
 {
+	unsigned int left_out;
 	uint64_t number;
 	bool made;
 	int err;
 
 	if (update_running())
 		return call_fail(call, -EBUSY, "an update is running");
-	err = check_all_here(call);
+	err = check_all_here(call, &left_out);
 	if (err)
 		return err;
 	made = journal_make(call->device);
 	call_leave_device(call);
-	err = check_loaded(call) ?: update_start(&call->req, &number);
+	err = check_loaded(call) ?: update_start(&call->req, left_out, &number);
 	drop_new_journal(made);
 	if (err)
 		return err;
 	put_number(call->reply, "update", number);
+	if (call->req.without.nr)
+		put_number(call->reply, "left_out", left_out);
 	return 0;
 }
 

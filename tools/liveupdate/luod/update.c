@@ -379,9 +379,13 @@ static void on_next(evutil_socket_t fd, short what, void *arg)
 		jump();
 }
 
-/* What they have preserved goes as it is, whatever they do with it meanwhile. */
-static void leave_out(const struct users *users)
+/*
+ * What they have preserved goes as it is, whatever they do with it meanwhile. Those
+ * who are connected are told, and can do about it what they can.
+ */
+static void leave_out(const struct users *users, unsigned int nr)
 {
+	struct conn *conn;
 	unsigned int i;
 
 	update.without = *users;
@@ -389,6 +393,12 @@ static void leave_out(const struct users *users)
 		log_warning("update %ju: uid %u to %u are not asked, their sessions go as they are",
 			    (uintmax_t)update.number, users->ranges[i].first,
 			    users->ranges[i].last);
+	if (users->nr)
+		log_warning("update %ju: sessions of those users: %u",
+			    (uintmax_t)update.number, nr);
+	TAILQ_FOREACH(conn, &conns, link)
+		if (sessions_any(conn) && is_among(users, conn->uid))
+			conn_send(conn, new_event("left-out"), -1);
 }
 
 /**
@@ -396,12 +406,13 @@ static void leave_out(const struct users *users)
  * @req: prepare_ms, the deadline for clients that do not say another, 0 for the
  *       usual; suspend_ms, likewise, and if it is not 0, nobody gets more; without,
  *       the users who are not asked
+ * @left_out: how many sessions those have
  * @number: gets its number
  *
  * Return: 0; -%EBUSY while one is running, -%ENOEXEC if no image is loaded, -%ENOMEM,
  * or an error of jump_prepare().
  */
-int update_start(const struct request *req, uint64_t *number)
+int update_start(const struct request *req, unsigned int left_out, uint64_t *number)
 {
 	int err;
 
@@ -422,7 +433,7 @@ int update_start(const struct request *req, uint64_t *number)
 	memset(update.began, 0, sizeof(update.began));
 	*number = ++update.number;
 	log_info("update %ju begins", (uintmax_t)update.number);
-	leave_out(&req->without);
+	leave_out(&req->without, left_out);
 	ask_all(PREPARE);
 	return 0;
 }

@@ -24,7 +24,7 @@ struct conn;
 struct json_object;
 
 int update_take_over(void);
-int update_start(const struct request *req, uint64_t *number);
+int update_start(const struct request *req, unsigned int left_out, uint64_t *number);
 int update_ready(struct conn *conn, uint64_t number, enum request_phase phase);
 int update_leave(struct conn *conn, uint64_t number);
 int update_refuse(struct conn *conn, uint64_t number, enum request_phase phase,

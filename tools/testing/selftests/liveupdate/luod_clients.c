@@ -361,8 +361,12 @@ static void without_root(struct __test_metadata *_metadata, struct luo_agent *ag
 	ASSERT_EQ(0, luod_event(&c, "prepare"));
 	EXPECT_EQ(0, luod_answer(&c, "refuse", "prepare"));
 	EXPECT_EQ(5, luod_wait(pid));
+	/* It is told, and hears no more of it. */
+	EXPECT_EQ(0, luo_agent_event(agent, &event, -1));
+	EXPECT_EQ(LUO_EVENT_LEFT_OUT, event.type);
 	EXPECT_EQ(0, luo_agent_event(agent, &event, 0));
 	EXPECT_EQ(LUO_EVENT_NONE, event.type);
+	EXPECT_EQ(1, luod_times_said("sessions that go as they are: 1\n"));
 	luod_leave(&c);
 	close(session);
 }

@@ -531,7 +531,11 @@ UPDATE_TEST(client_that_left_and_kept_its_session)
 UPDATE_TEST(client_that_is_left_out)
 {
 	ASSERT_EQ(0, luod_ask(&self->root, WITHOUT_BOB));
+	EXPECT_TRUE(luod_has(&self->root, "\"left_out\":1"));
 	EXPECT_TRUE(luod_said("uid 1001 to 1001 are not asked, their sessions go as they are"));
+	EXPECT_TRUE(luod_said("update 1: sessions of those users: 1"));
+	EXPECT_EQ(0, luod_event(&self->b, "left-out"));
+	EXPECT_TRUE(luod_has(&self->b, "\"update\":1"));
 	ASSERT_EQ(0, luod_follow(&self->a, "prepare"));
 	ASSERT_EQ(0, luod_event(&self->a, "suspend"));
 	EXPECT_EQ(-ESTALE, luod_ask(&self->b, BACKUP));
@@ -542,6 +546,8 @@ UPDATE_TEST(client_that_is_left_out)
 	ASSERT_TRUE(luod_await_fds(self->pid, self->fds + 1 + 2 + LOADED_FDS));
 	EXPECT_EQ(-ENOTCONN, luod_ask(&self->root, LUOD_UPDATE));
 	ASSERT_EQ(0, luod_ask(&self->root, WITHOUT_MANY));
+	/* Absent, it counts as well. */
+	EXPECT_TRUE(luod_has(&self->root, "\"left_out\":1"));
 	ASSERT_EQ(0, luod_event(&self->a, "prepare"));
 	EXPECT_EQ(0, luod_ask(&self->root, LUOD_CANCEL));
 	EXPECT_EQ(-ENOTCONN, luod_ask(&self->root, WITHOUT_OTHERS));

@@ -259,6 +259,66 @@ TEST_F_TIMEOUT(update, journal, LU_TIMEOUT)
 	}
 }
 
+#define WITHOUT_BOB_AND_CAROL	"{\"op\":\"update\",\"without\":[[1001,1002]]}\n"
+
+/*
+ * The update goes without Bob, who is thrown out when others are suspended, and
+ * without Carol, who ends: neither stands in its way, and what they have comes out.
+ */
+static void go_without_bob(struct __test_metadata *_metadata)
+{
+	struct luod_client root, a, b, c;
+	int session;
+
+	ASSERT_LT(0, luod_start(NULL));
+	ASSERT_EQ(0, luod_connect(&root, 0));
+	be_client(_metadata, &a, ALICE, "vm", &session);
+	preserve(_metadata, session, 1);
+	be_client(_metadata, &b, BOB, "vm", &session);
+	preserve(_metadata, session, 2);
+	be_client(_metadata, &c, CAROL, "vm", &session);
+	preserve(_metadata, session, 3);
+	ASSERT_EQ(0, luod_load_next(&root));
+	ASSERT_EQ(0, luod_ask(&root, WITHOUT_BOB_AND_CAROL));
+	EXPECT_TRUE(luod_has(&root, "\"left_out\":2"));
+	ASSERT_EQ(0, luod_follow(&a, "prepare"));
+	ASSERT_EQ(0, luod_event(&a, "suspend"));
+	EXPECT_EQ(-EBADMSG, luod_ask(&b, "x\n"));
+	EXPECT_TRUE(luod_ended(&b));
+	luod_leave(&c);
+	/* luod has seen it, and goes on. */
+	EXPECT_EQ(0, ask_status(&root, "\"state\":\"suspend\""));
+	ASSERT_EQ(KSFT_PASS, _metadata->exit_code);
+	ASSERT_EQ(0, luod_answer(&a, "ready", "suspend"));
+	luod_event(&a, "cancel");
+	ASSERT_STREQ("", "the reboot did not come");
+}
+
+TEST_F_TIMEOUT(update, left_out, LU_TIMEOUT)
+{
+	static const uid_t users[] = { ALICE, BOB, CAROL };
+	struct luod_client root, c;
+	int session, i;
+	pid_t pid;
+
+	if (lu_stage() == 1)
+		go_without_bob(_metadata);
+	pid = luod_start(NULL);
+	ASSERT_LT(0, pid);
+	ASSERT_EQ(0, luod_connect(&root, 0));
+	EXPECT_EQ(0, ask_status(&root, "\"waiting\":3"));
+	for (i = 0; i < ARRAY_SIZE(users); i++) {
+		be_client(_metadata, &c, users[i], "vm", &session);
+		EXPECT_TRUE(luod_has(&c, "\"origin\":\"before\""));
+		retrieve(_metadata, session, i + 1);
+		EXPECT_EQ(0, lu_finish(session));
+		luod_leave(&c);
+		close(session);
+	}
+	EXPECT_EQ(0, ask_status(&root, "\"waiting\":0,\"returned\":0,\"finished\":3"));
+	EXPECT_EQ(0, luod_stop(pid, SIGTERM));
+}
+
 /*
  * Without systemd, and with nothing but an initramfs: luod is started by a script
  * in both kernels, and says what it has to say in the kernel's log.
