@@ -391,6 +391,17 @@ units()
 		{ grep -v "Unknown key.* 'SurviveFinalKillSignal'" || true; }
 }
 
+# "make install" as the README has it, and what it leaves.
+installed()
+{
+	local root=$WORK/installed log=$LOGS/check-install.log
+
+	rm -rf "$root"
+	make -s -C "$TOP" DESTDIR="$root" prefix=/usr install >"$log" 2>&1 &&
+		"$TOP/tools/liveupdate/check-install.sh" "$root" >>"$log" 2>&1 ||
+		echo "see $log"
+}
+
 # The agent with more warnings than usual, its header in C++, its manual pages.
 check_tools()
 {
@@ -400,6 +411,7 @@ check_tools()
 		CFLAGS='-O2 -Werror -Wshadow' KHDR_INCLUDES="-isystem $TOP/include/uapi" \
 		all check >"$log" 2>&1 || echo "see $log" >>"$log"
 	verdict 'tools/liveupdate' "$(grep -v '^  [A-Z]' "$log" || true)"
+	verdict 'make install' "$(installed)"
 	verdict 'tools/liveupdate/units' "$(units)"
 	verdict 'tools/liveupdate/completion' \
 		"$(shellcheck "$TOP"/tools/liveupdate/completion/* 2>&1 || true)"
