@@ -158,9 +158,9 @@ static void cancel(struct __test_metadata *_metadata, FIXTURE_DATA(jump) * self)
 
 JUMP_TEST(never_comes)
 {
-	go(_metadata, self, "--jump-ms=1000", YES, YES);
+	go(_metadata, self, "--jump-ms=5000", YES, YES);
 	expect_off(_metadata, self, "ETIMEDOUT");
-	EXPECT_TRUE(luod_has(&self->root, "the shutdown did not come within 1000 ms"));
+	EXPECT_TRUE(luod_has(&self->root, "the shutdown did not come within 5000 ms"));
 	EXPECT_EQ(1, luod_times_said(CANCEL));
 
 	/* And again. */
@@ -276,7 +276,7 @@ JUMP_TEST(is_not_to_be_cancelled)
 
 JUMP_TEST(systemctl_hangs)
 {
-	go(_metadata, self, "--jump-ms=1000", NEVER, YES);
+	go(_metadata, self, "--jump-ms=5000", NEVER, YES);
 	expect_off(_metadata, self, "ETIMEDOUT");
 	EXPECT_EQ(1, luod_times_said(CANCEL));
 }
@@ -284,9 +284,9 @@ JUMP_TEST(systemctl_hangs)
 /* It is asked again after the same time. */
 JUMP_TEST(cancelling_hangs)
 {
-	go(_metadata, self, "--jump-ms=1000", YES, NEVER);
+	go(_metadata, self, "--jump-ms=5000", YES, NEVER);
 	ASSERT_EQ(0, luod_event(&self->root, "warning"));
-	EXPECT_TRUE(luod_has(&self->root, "the shutdown did not come within 1000 ms"));
+	EXPECT_TRUE(luod_has(&self->root, "the shutdown did not come within 5000 ms"));
 	EXPECT_TRUE(luod_has(&self->root, "does not stop the shutdown"));
 	ASSERT_EQ(0, write_script("cancel", YES));
 	expect_off(_metadata, self, "ETIMEDOUT");

@@ -5,7 +5,6 @@
  */
 #include <poll.h>
 #include <signal.h>
-#include <sys/file.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -26,7 +25,7 @@
 #define REASON		"\"reason\":\"\\u001b[2J\""
 
 static char *const short_times[] = {
-	"--stall-ms=700", "--sessions-per-user=4", "--connections-per-user=6",
+	"--stall-ms=3000", "--sessions-per-user=4", "--connections-per-user=6",
 	"--sessions=6", "--connections=12", NULL,
 };
 
@@ -186,9 +185,9 @@ TEST_F(luod, line_that_does_not_end)
 	int i;
 
 	ASSERT_EQ(0, luod_send(&self->a, "{\"op\":", NULL, 0));
-	for (i = 0; i < 50 && !luod_send(&self->b, " ", NULL, 0); i++)
+	for (i = 0; i < 600 && !luod_send(&self->b, " ", NULL, 0); i++)
 		nanosleep(&tick, NULL);
-	EXPECT_GT(50, i);
+	EXPECT_GT(600, i);
 	EXPECT_EQ(0, luod_ask(&self->root, "{\"op\":\"hello\"}\n"));
 	EXPECT_EQ(0, luod_receive(&self->a));
 	EXPECT_TRUE(luod_has(&self->a, "ETIMEDOUT"));
@@ -562,32 +561,6 @@ TEST_F(luod, second_luod)
 	EXPECT_EQ(1, luod_run(other));
 	EXPECT_TRUE(luod_said("another luod is running"));
 	EXPECT_EQ(0, luod_ask(&self->a, "{\"op\":\"hello\"}\n"));
-}
-
-/* What a luod that died had just forked has the lock, for a moment. */
-TEST_F(luod, lock_of_a_dead_luod)
-{
-	const struct timespec moment = { .tv_nsec = 300 * 1000 * 1000 };
-	int locked[2], lock;
-	pid_t child;
-	char c;
-
-	EXPECT_EQ(128 + SIGKILL, luod_stop(self->pid, SIGKILL));
-	luod_leave(&self->root);
-	ASSERT_EQ(0, pipe2(locked, O_CLOEXEC));
-	child = fork();
-	ASSERT_LE(0, child);
-	if (!child) {
-		lock = open("/run/luod.lock", O_RDWR | O_CLOEXEC);
-		if (flock(lock, LOCK_EX) || write(locked[1], "l", 1) != 1)
-			_exit(1);
-		nanosleep(&moment, NULL);
-		_exit(0);
-	}
-	ASSERT_EQ(1, read(locked[0], &c, 1));
-	self->pid = luod_start(short_times);
-	ASSERT_LT(0, self->pid);
-	EXPECT_EQ(0, luod_wait(child));
 }
 
 /* Killed and started again: who shows that it has a session is known again. */

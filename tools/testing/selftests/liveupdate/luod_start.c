@@ -5,6 +5,7 @@
 #include <linux/capability.h>
 #include <signal.h>
 #include <stdlib.h>
+#include <sys/file.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
@@ -57,6 +58,72 @@ TEST(options)
 	EXPECT_EQ(2, luod_run(nonsense));
 	EXPECT_EQ(2, luod_run(jump));
 	EXPECT_EQ(0, luod_run(help));
+}
+
+/* Whether process @pid waits for some time to pass. */
+static bool sleeps(pid_t pid)
+{
+	char path[64], function[64] = "";
+	int fd;
+
+	snprintf(path, sizeof(path), "/proc/%d/wchan", pid);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		return false;
+	if (read(fd, function, sizeof(function) - 1) < 0)
+		function[0] = 0;
+	close(fd);
+	return strstr(function, "nanosleep");
+}
+
+/* Whether one of @parent's children does, but for this one. */
+static bool sibling_sleeps(pid_t parent)
+{
+	bool found = false;
+	char path[64];
+	FILE *file;
+	int pid;
+
+	snprintf(path, sizeof(path), "/proc/%d/task/%d/children", parent, parent);
+	file = fopen(path, "re");
+	while (file && !found && fscanf(file, "%d", &pid) == 1)
+		found = pid != getpid() && sleeps(pid);
+	if (file)
+		fclose(file);
+	return found;
+}
+
+/* The luod that comes finds the lock taken, and has to wait for it. */
+static void hold_lock(int said)
+{
+	int lock = open("/run/luod.lock", O_RDWR | O_CREAT | O_CLOEXEC, 0600), i;
+
+	if (flock(lock, LOCK_EX) || write(said, "l", 1) != 1)
+		_exit(1);
+	for (i = 0; i < 60000 && !sibling_sleeps(getppid()); i++)
+		usleep(1000);
+	_exit(i == 60000);
+}
+
+/* What a luod that died had just forked has the lock, for a moment. */
+TEST(lock_of_a_dead_luod)
+{
+	pid_t child, pid;
+	int locked[2];
+	char c;
+
+	if (!lu_stage())
+		SKIP(return, "the agent is in a guest only");
+	ASSERT_EQ(0, pipe2(locked, O_CLOEXEC));
+	child = fork();
+	ASSERT_LE(0, child);
+	if (!child)
+		hold_lock(locked[1]);
+	ASSERT_EQ(1, read(locked[0], &c, 1));
+	pid = luod_start(NULL);
+	ASSERT_LT(0, pid);
+	EXPECT_EQ(0, luod_wait(child));
+	EXPECT_EQ(0, luod_stop(pid, SIGTERM));
 }
 
 /* A socket that somebody else made, as systemd does. */
