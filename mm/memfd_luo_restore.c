@@ -249,9 +249,12 @@ static int memfd_luo_free_run(const struct memfd_luo_run *run, void *ctx)
 #define MEMFD_LUO_FILL_BATCH	256
 #define MEMFD_LUO_FILL_LARGE	64
 
+/* Gaps in the file are no reason for a batch of their own until there are some. */
+#define MEMFD_LUO_FILL_PARTS	16
+
 /*
- * Folios on their way into the file: neighbours in there, of one order. They
- * are still preserved.
+ * Folios on their way into the file, of one order. They are still preserved. A part
+ * goes up to the next one; in the file its folios are neighbours.
  */
 struct memfd_luo_fill {
 	struct inode *inode;
@@ -261,7 +264,12 @@ struct memfd_luo_fill {
 	u64 accounted;		/* base pages, not yet used */
 	u64 charged;		/* the same */
 	int err;
-	u64 index;		/* of the first */
+	u64 next;		/* index behind the last */
+	struct {
+		u64 index;
+		unsigned int run;	/* the first */
+	} parts[MEMFD_LUO_FILL_PARTS];
+	unsigned int nr_parts;
 	unsigned int order;
 	unsigned int nr;
 	unsigned int nr_runs;
@@ -286,54 +294,71 @@ static struct memfd_luo_fill *memfd_luo_fill_alloc(u64 pages)
 	return fill;
 }
 
-/* Put folios that were restored into the file; they are of one node. */
-static void memfd_luo_fill_node(struct memfd_luo_fill *fill, unsigned int from,
-				unsigned int nr)
+/*
+ * Put folios that were restored into the file, from @index on; they are of one node
+ * of memory.
+ */
+static void memfd_luo_fill_node(struct memfd_luo_fill *fill,
+				struct folio **folios, unsigned int nr,
+				u64 index)
 {
 	unsigned int added = 0;
 	u64 pages = (u64)nr << fill->order;
 
 	if (!fill->err) {
-		mem_cgroup_commit_advance(fill->memcg, fill->folios + from, nr);
+		mem_cgroup_commit_advance(fill->memcg, folios, nr);
 		fill->charged -= pages;
-		added = shmem_add_restored_folios(fill->inode,
-						  fill->folios + from, nr,
-						  fill->index + (from << fill->order));
+		added = shmem_add_restored_folios(fill->inode, folios, nr,
+						  index);
 		fill->accounted -= (u64)added << fill->order;
 		if (added < nr)
 			fill->err = MEMFD_LUO_GONE;
 	}
 	for (; added < nr; added++)
-		folio_put(fill->folios[from + added]);
+		folio_put(folios[added]);
+}
+
+/* The same, of any nodes. */
+static void memfd_luo_fill_part(struct memfd_luo_fill *fill,
+				const struct kho_run *run,
+				const struct kho_run *end, u64 index)
+{
+	struct folio **folios = fill->folios;
+	int nid = NUMA_NO_NODE;
+	unsigned int nr = 0;
+	unsigned long i;
+
+	for (; run < end; run++) {
+		for (i = 0; i < run->nr; i++) {
+			struct folio *folio;
+
+			folio = pfn_folio(run->pfn + (i << run->order));
+			if (unlikely(folio_nid(folio) != nid)) {
+				if (nr)
+					memfd_luo_fill_node(fill, folios, nr,
+							    index);
+				index += (u64)nr << fill->order;
+				nr = 0;
+				nid = folio_nid(folio);
+			}
+			folios[nr++] = folio;
+		}
+	}
+	memfd_luo_fill_node(fill, folios, nr, index);
 }
 
 static void memfd_luo_fill_all(struct memfd_luo_fill *fill)
 {
-	unsigned int from = 0, nr = 0, i;
-	int nid = NUMA_NO_NODE;
-	unsigned long j;
+	const struct kho_run *end = &fill->runs[fill->nr_runs];
+	unsigned int i;
 
-	for (i = 0; i < fill->nr_runs; i++) {
-		const struct kho_run *run = &fill->runs[i];
+	for (i = 0; i < fill->nr_parts; i++)
+		memfd_luo_fill_part(fill, &fill->runs[fill->parts[i].run],
+				    i + 1 == fill->nr_parts ? end :
+				    &fill->runs[fill->parts[i + 1].run],
+				    fill->parts[i].index);
 
-		for (j = 0; j < run->nr; j++) {
-			struct folio *folio;
-
-			folio = pfn_folio(run->pfn + (j << run->order));
-			if (unlikely(folio_nid(folio) != nid)) {
-				if (nr > from)
-					memfd_luo_fill_node(fill, from,
-							    nr - from);
-				from = nr;
-				nid = folio_nid(folio);
-			}
-			fill->folios[nr++] = folio;
-		}
-	}
-	memfd_luo_fill_node(fill, from, nr - from);
-
-	WRITE_ONCE(fill->progress.page,
-		   fill->index + ((u64)fill->nr << fill->order));
+	WRITE_ONCE(fill->progress.page, fill->next);
 	trace_memfd_luo_fill(fill->inode, fill->progress.page, fill->end);
 }
 
@@ -351,6 +376,7 @@ static void memfd_luo_flush_fill(struct memfd_luo_fill *fill)
 	}
 	fill->nr = 0;
 	fill->nr_runs = 0;
+	fill->nr_parts = 0;
 	cond_resched();
 }
 
@@ -358,14 +384,19 @@ static void memfd_luo_flush_fill(struct memfd_luo_fill *fill)
 static void memfd_luo_fill_room(struct memfd_luo_fill *fill, u64 index,
 				unsigned int order, unsigned int max)
 {
+	bool gap = !fill->nr || index != fill->next;
+
 	if (fill->nr &&
 	    (fill->nr >= max || order != fill->order ||
-	     index != fill->index + ((u64)fill->nr << order)))
+	     (gap && fill->nr_parts == MEMFD_LUO_FILL_PARTS))) {
 		memfd_luo_flush_fill(fill);
-	if (!fill->nr) {
-		fill->index = index;
-		fill->order = order;
+		gap = true;
 	}
+	if (gap) {
+		fill->parts[fill->nr_parts].index = index;
+		fill->parts[fill->nr_parts++].run = fill->nr_runs;
+	}
+	fill->order = order;
 }
 
 /*
@@ -382,10 +413,10 @@ static int memfd_luo_fill_run(const struct memfd_luo_run *run, void *ctx)
 		max = min(max, MEMFD_LUO_FILL_LARGE);
 
 	for (i = 0; i < run->nr; i += part) {
+		u64 index = run->index + (i << run->order);
 		struct kho_run *runs;
 
-		memfd_luo_fill_room(fill, run->index + (i << run->order),
-				    run->order, max);
+		memfd_luo_fill_room(fill, index, run->order, max);
 		part = min_t(u64, run->nr - i, max - fill->nr);
 		runs = &fill->runs[fill->nr_runs];
 		if (run->pfns) {
@@ -398,6 +429,7 @@ static int memfd_luo_fill_run(const struct memfd_luo_run *run, void *ctx)
 			fill->nr_runs++;
 		}
 		fill->nr += part;
+		fill->next = index + ((u64)part << run->order);
 	}
 	return fill->err;
 }
