@@ -15,6 +15,7 @@ set tmargin 3
 set bmargin 3.5
 set logscale xy
 set format y '%.0s%c'
+set yrange [1000:*]
 set mxtics 1
 set mytics 1
 
@@ -36,17 +37,19 @@ set multiplot layout 2,2 title "What a live update costs, in guest instructions\
 
 set xlabel 'MiB' textcolor rgb '#333333'
 set logscale x 4
+set xrange [1:1024]
 set format x '%.0f'
 set title 'Preserve a file'
-plot for [k in kernels] for [i = 1:4] rows(k, word(layouts, i), 'preserve') using 1:2 with linespoints lc rgb colour[i] lw 2 pt 7 ps 0.5 dt dash(k) title label(k, shown[i])
+plot for [k in kernels] for [i = 1:4] rows(k, word(layouts, i), 'preserve') using 1:2 with linespoints lc rgb colour[i] lw 2 pt 7 ps 0.5 dt dash(k) title label(k, shown[i]), 1000 with lines lc bgnd notitle
 set title 'Added to the boot, from the jump to init'
-plot for [k in kernels] for [i = 1:4] rows(k, word(layouts, i), 'added') using 1:2 with linespoints lc rgb colour[i] lw 2 pt 7 ps 0.5 dt dash(k) title label(k, shown[i])
+plot for [k in kernels] for [i = 1:4] rows(k, word(layouts, i), 'added') using 1:2 with linespoints lc rgb colour[i] lw 2 pt 7 ps 0.5 dt dash(k) title label(k, shown[i]), 1000 with lines lc bgnd notitle
 set title 'Retrieve it'
-plot for [k in kernels] for [i = 1:4] rows(k, word(layouts, i), 'files') using 1:2 with linespoints lc rgb colour[i] lw 2 pt 7 ps 0.5 dt dash(k) title label(k, shown[i])
+plot for [k in kernels] for [i = 1:4] rows(k, word(layouts, i), 'files') using 1:2 with linespoints lc rgb colour[i] lw 2 pt 7 ps 0.5 dt dash(k) title label(k, shown[i]), 1000 with lines lc bgnd notitle
 
 set xlabel 'files of one page'
 set logscale x 10
+set xrange [1:100000]
 set format x '%.0s%c'
 set title 'Many files'
-plot for [k in kernels] for [i = 1:4] rows(k, 'files', word(phases, i)) using 1:2 with linespoints lc rgb colour[i] lw 2 pt 7 ps 0.5 dt dash(k) title label(k, step[i])
+plot for [k in kernels] for [i = 1:4] rows(k, 'files', word(phases, i)) using 1:2 with linespoints lc rgb colour[i] lw 2 pt 7 ps 0.5 dt dash(k) title label(k, step[i]), 1000 with lines lc bgnd notitle
 unset multiplot
