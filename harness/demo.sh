@@ -57,6 +57,39 @@ tell_test()
 	esac
 }
 
+# What the story of the VMs has to have, whoever says it in which words.
+steps()
+{
+	cat <<-'EOF'
+		red suspended
+		blue suspended
+		kernel A all files are frozen
+		kernel A jumps
+		kernel B its first line
+		kernel B found * sessions: the VMs, luod, this test
+		kernel B is up, starts luod and the VMMs
+		red resumed, stood still for *
+		blue resumed, stood still for *
+		red lines 1 to *
+		blue lines 1 to *
+	EOF
+}
+
+told=()		# what was shown
+# Whether nothing of it was missing, to the end of an update that went well.
+check_steps()
+{
+	local step line
+
+	while read -r step; do
+		for line in "${told[@]}"; do
+			# shellcheck disable=SC2053	# a pattern it is
+			[[ ! $line == $step ]] || continue 2
+		done
+		fail "nobody said \"$step\""
+	done < <(steps)
+}
+
 declare -A still	# since when, and then for how long
 # A line for the spectator: $1 at $2.
 show_line()
@@ -64,6 +97,7 @@ show_line()
 	local at who=${1%% *}
 
 	[[ -n $1 ]] || return 0
+	told+=("$(tr -s ' ' <<<"$1")")
 	at=$(elapsed "$2" "$start")
 	printf '  %s%6.1f s%s  %s\n' "$dim" "$at" "$plain" "$1"
 	case $1 in
@@ -141,6 +175,7 @@ main()
 		step "two VMs on a host that goes from kernel A to kernel B ($accel)"
 		echo
 		run luo_vmm:two_guests
+		check_steps
 		printf '\n  %sboth VMs survived the kernel of their host%s\n' "$green" "$plain"
 		[[ $accel != tcg ]] ||
 			printf '  All of it is emulated here, the processor as well: hardware takes less time.\n'
