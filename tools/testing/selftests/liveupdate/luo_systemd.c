@@ -176,6 +176,61 @@ static void be_called_off(struct __test_metadata *_metadata, FIXTURE_DATA(system
 	EXPECT_EQ(0, lu_check(self->fd, 0, SIZE, SEED_STAYS));
 }
 
+/* To a luod that systemd has started again; no update is under way when it takes it. */
+static int come_back(FIXTURE_DATA(systemd) * self)
+{
+	int err, i;
+
+	luo_agent_close(self->agent);
+	for (i = 0; i < 600; i++) {
+		err = luo_agent_connect(&self->agent, NULL) ?:
+		      luo_agent_attach(self->agent, self->session);
+		if (!err)
+			return 0;
+		luo_agent_close(self->agent);
+		self->agent = NULL;
+		usleep(100000);
+	}
+	return err;
+}
+
+static void kill_luod(struct __test_metadata *_metadata, FIXTURE_DATA(systemd) * self)
+{
+	struct luo_event event;
+	int status;
+
+	EXPECT_EQ(0, SYSTEMCTL("kill", "--signal=KILL", "luod.service"));
+	EXPECT_EQ(-ECONNRESET, luo_agent_event(self->agent, &event, -1));
+	ASSERT_EQ(0, come_back(self));
+	ASSERT_LT(0, wait(&status));
+	EXPECT_NE(0, status);
+	EXPECT_EQ(0, SYSTEMCTL("--quiet", "is-active", "luod.service"));
+	EXPECT_EQ(0, SYSTEMCTL("stop", "lu-client.service"));
+	EXPECT_EQ(0, lu_check(self->fd, 0, SIZE, SEED_STAYS));
+}
+
+/*
+ * luod is killed while clients prepare, and when systemd has its shutdown to do: systemd
+ * starts it again, the shutdown is cancelled, and the next update comes.
+ */
+static void be_killed(struct __test_metadata *_metadata, FIXTURE_DATA(systemd) * self)
+{
+	struct luo_event event;
+
+	ASSERT_LT(0, lu_agent_update());
+	ASSERT_EQ(0, luo_agent_event(self->agent, &event, -1));
+	ASSERT_EQ(LUO_EVENT_PREPARE, event.type);
+	kill_luod(_metadata, self);
+
+	ASSERT_EQ(0, SYSTEMCTL("start", "lu-slow.service"));
+	ASSERT_EQ(0, update(self));
+	ASSERT_EQ(0, await_writer(SLOW));
+	kill_luod(_metadata, self);
+	/* No shutdown is in the way of what is started now. */
+	EXPECT_EQ(0, SYSTEMCTL("start", "multi-user.target"));
+	EXPECT_EQ(0, SYSTEMCTL("kill", "--signal=KILL", "lu-slow.service"));
+}
+
 /* As for a rescue shell: luod and its socket stay, and with them what it keeps. */
 static void be_isolated(struct __test_metadata *_metadata)
 {
@@ -198,6 +253,7 @@ static void before(struct __test_metadata *_metadata, FIXTURE_DATA(systemd) * se
 	ASSERT_EQ(0, lu_agent_load_next("systemd.unit=multi-user.target"));
 	be_inhibited(_metadata, self);
 	be_called_off(_metadata, self);
+	be_killed(_metadata, self);
 	ASSERT_EQ(KSFT_PASS, _metadata->exit_code);
 	ASSERT_EQ(0, update(self));
 	/* Its last event was that all are to suspend: now systemd ends it. */
