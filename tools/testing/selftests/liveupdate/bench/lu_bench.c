@@ -329,7 +329,7 @@ static void read_log(void)
 
 static void arrive(const struct bench_case *c, int64_t start, int64_t free)
 {
-	int64_t figure[NR_FIGURES] = {}, opened = now();
+	int64_t figure[NR_FIGURES] = {}, pages, opened = now();
 	int dev = must(LU_DEVICE, lu_open_dev());
 
 	figure[OPEN] = now() - opened;
@@ -346,8 +346,9 @@ static void arrive(const struct bench_case *c, int64_t start, int64_t free)
 		note->base_free = free;
 	} else if (note->base[JUMP]) {
 		note->figure[ADDED] = note->figure[BOOT] - note->base[BOOT];
-		note->figure[LOST] = note->base_free - free -
-				     note->figure[PAGES] * (int64_t)LU_PAGE;
+		/* What describes the pages is preserved with them. */
+		pages = kept ? kept - note->base[KEPT] : note->figure[PAGES];
+		note->figure[LOST] = note->base_free - free - pages * (int64_t)LU_PAGE;
 	}
 	print_case(c, note->figure);
 	budgets(c, note->figure);
