@@ -226,15 +226,24 @@ int kho_map_set(struct kho_map *map, unsigned long pfn, unsigned long nr,
 	return kho_map_set_runs(map, &run, 1);
 }
 
-/* Free the bitmaps on the way of a run that have no bit left. */
-static void kho_map_prune_run(struct kho_map *map, const struct kho_run *run)
+/* Free the bitmaps on the way of the runs that have no bit left, each looked at once. */
+static void kho_map_prune_runs(struct kho_map *map, const struct kho_run *runs,
+			       unsigned int nr)
 {
-	u64 key = kho_map_key(run->pfn, run->order);
-	unsigned long done, part;
+	u64 first, last = U64_MAX;
+	unsigned int i;
 
-	for (done = 0; done < run->nr; done += part) {
-		part = kho_map_part(key + done, run->nr - done);
-		kho_map_prune(map, key + done);
+	for (i = 0; i < nr; i++) {
+		u64 key = kho_map_key(runs[i].pfn, runs[i].order);
+		unsigned long done, part;
+
+		for (done = 0; done < runs[i].nr; done += part, key += part) {
+			part = kho_map_part(key, runs[i].nr - done);
+			first = key - kho_map_bit(key);
+			if (first != last)
+				kho_map_prune(map, key);
+			last = first;
+		}
 	}
 }
 
@@ -282,8 +291,8 @@ bool kho_map_take_runs(struct kho_map *map, const struct kho_run *runs,
 		}
 	}
 	kho_cursor_settle(&cursor);
-	for (i = 0; i < nr && cursor.emptied; i++)
-		kho_map_prune_run(map, &runs[i]);
+	if (cursor.emptied)
+		kho_map_prune_runs(map, runs, nr);
 	return true;
 }
 
