@@ -488,12 +488,26 @@ LIFECYCLE(swapped_out)
 	EXPECT_EQ((blkcnt_t)(size / 512), lu_blocks(fd));
 }
 
+/* Leave traces in most of the free memory. */
+static int dirty_memory(void)
+{
+	size_t size = (lu_free_kib() - 128 * LU_KIB) * LU_KIB & ~(LU_PAGE - 1);
+	char *map = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS,
+			 -1, 0);
+
+	if (map == MAP_FAILED)
+		return -errno;
+	memset(map, 0xa5, size);
+	return munmap(map, size) ? -errno : 0;
+}
+
 /* Reserved with fallocate(2), never written: zeroes, but no holes. */
 LIFECYCLE(fallocated)
 {
 	int fd;
 
 	if (self->stage == 1) {
+		ASSERT_EQ(0, dirty_memory());
 		fd = memfd_create("fallocated", MFD_CLOEXEC);
 		ASSERT_LE(0, fd);
 		ASSERT_EQ(0, fallocate(fd, 0, 0, LU_MIB));

@@ -358,7 +358,12 @@ TENANT(charged)
 	fd = lu_retrieve_fd(session, 2);
 	ASSERT_LE(0, fd);
 	EXPECT_EQ(0, lu_check(fd, 0, BIG, 2));
+	/* Each page knows who, and it ends with the file. */
+	EXPECT_EQ((long)BIG, lu_number_in(CGROUP "rich/memory.stat", "shmem"));
 	EXPECT_EQ(0, lu_finish(session));
+	ASSERT_EQ(0, close(fd));
+	EXPECT_EQ(0, lu_number_in(CGROUP "rich/memory.stat", "shmem"));
+	EXPECT_GT((long)BIG / 4, charged("rich"));
 }
 
 /* What a group pays when a member preserves @n files without a page of their own. */

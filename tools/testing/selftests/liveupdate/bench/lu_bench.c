@@ -111,8 +111,7 @@ static void preserve_case(const struct bench_case *c, int dev)
 	int *fd = calloc(files + 1, sizeof(*fd));
 	int *session = calloc(sessions, sizeof(*session));
 
-	if (!c->kind->scratch)
-		use_scratch_up();
+	use_up(!c->kind->scratch);
 	start = now();
 	for (i = 0; i < files; i++)
 		fd[i] = must("make a file", c->kind->make(c->kind, c->n));

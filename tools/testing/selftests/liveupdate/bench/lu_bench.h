@@ -80,7 +80,7 @@ int sized_memfd(uint64_t size);
 long number_in(const char *path, const char *key);
 long meminfo_kib(const char *key);
 int64_t free_bytes(void);
-void use_scratch_up(void);
+void use_up(bool scratch);
 bool is_kind(const struct bench_case *c, const char *name);
 uint64_t case_files(const struct bench_case *c);
 uint64_t case_sessions(const struct bench_case *c);

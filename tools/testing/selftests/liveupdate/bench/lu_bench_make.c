@@ -15,6 +15,7 @@
 #include "lu_bench.h"
 
 #define HUGE		(2 * LU_MIB)
+#define SPARED		64	/* of what does not lie in scratch: to move to, to load */
 #define POOL		"/proc/sys/vm/nr_hugepages"
 #define RESERVE		"/proc/sys/vm/min_free_kbytes"
 #define PAGEMAP_PFN	((1ULL << 55) - 1)
@@ -106,10 +107,14 @@ int64_t free_bytes(void)
 	return pages * LU_PAGE;
 }
 
-/* Huge pages that are mapped here go back unless they lie in scratch. How many stay. */
-static int keep_scratch(char *map, int nr, const struct areas *areas)
+/*
+ * Huge pages that are mapped here stay if they lie in scratch, or if they do not, but
+ * for some. The others go back. How many stay.
+ */
+static int keep(char *map, int nr, const struct areas *areas, bool scratch)
 {
 	int pagemap = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC), i, kept = 0;
+	int spared = scratch ? 0 : SPARED;
 
 	for (i = 0; i < nr; i++) {
 		char *page = map + i * HUGE;
@@ -118,7 +123,8 @@ static int keep_scratch(char *map, int nr, const struct areas *areas)
 		if (pread(pagemap, &entry, sizeof(entry),
 			  (uintptr_t)page / LU_PAGE * sizeof(entry)) != sizeof(entry))
 			return -EIO;
-		if (in_areas(areas, (entry & PAGEMAP_PFN) * LU_PAGE))
+		if (in_areas(areas, (entry & PAGEMAP_PFN) * LU_PAGE) == scratch &&
+		    spared-- <= 0)
 			kept++;
 		else if (madvise(page, HUGE, MADV_DONTNEED))
 			return -errno;
@@ -137,13 +143,14 @@ static void set(const char *path, long number)
 
 /*
  * Memory of scratch is given out while much of it is free, and what lies in there
- * has to be moved to be preserved: a cost of its own, see the case for it. The
- * others begin when there is next to none left. It comes last and by turns with other
- * memory, so all is taken, in huge pages, which does not end in a lack of memory, and
- * what is not of scratch is given back, in as large pieces. A kernel that does not
- * say where its scratch is, or has no huge pages, keeps it.
+ * has to be moved to be preserved: a cost of its own, see the case for it. That one
+ * begins with next to no other memory, the others when there is next to none of
+ * scratch left. It comes last and by turns with other memory, so all is taken, in huge
+ * pages, which does not end in a lack of memory, and the one or the other is given
+ * back, in as large pieces. A kernel that does not say where its scratch is, or has
+ * no huge pages, keeps it all.
  */
-void use_scratch_up(void)
+void use_up(bool scratch)
 {
 	long reserve = number_in(RESERVE, ""), nr;
 	struct areas areas;
@@ -159,7 +166,7 @@ void use_scratch_up(void)
 		   MAP_POPULATE, -1, 0);
 	if (map == MAP_FAILED)
 		failed("map huge pages", -errno);
-	set(POOL, must("huge pages", keep_scratch(map, nr, &areas)));
+	set(POOL, must("huge pages", keep(map, nr, &areas, scratch)));
 	set(RESERVE, reserve);
 }
 
