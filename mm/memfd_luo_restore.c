@@ -253,8 +253,9 @@ static int memfd_luo_free_run(const struct memfd_luo_run *run, void *ctx)
 #define MEMFD_LUO_FILL_PARTS	16
 
 /*
- * Folios on their way into the file, of one order. They are still preserved. A part
- * goes up to the next one; in the file its folios are neighbours.
+ * Folios on their way into the file, of one order and in the file's order. They are
+ * still preserved. A part goes up to the next one; in the file its folios are
+ * neighbours.
  */
 struct memfd_luo_fill {
 	struct inode *inode;
@@ -264,9 +265,8 @@ struct memfd_luo_fill {
 	u64 accounted;		/* base pages, not yet used */
 	u64 charged;		/* the same */
 	int err;
-	u64 next;		/* index behind the last */
 	struct {
-		u64 index;
+		u64 index, end;		/* in the file */
 		unsigned int run;	/* the first */
 	} parts[MEMFD_LUO_FILL_PARTS];
 	unsigned int nr_parts;
@@ -358,18 +358,34 @@ static void memfd_luo_fill_all(struct memfd_luo_fill *fill)
 				    &fill->runs[fill->parts[i + 1].run],
 				    fill->parts[i].index);
 
-	WRITE_ONCE(fill->progress.page, fill->next);
+	WRITE_ONCE(fill->progress.page, fill->parts[i - 1].end);
 	trace_memfd_luo_fill(fill->inode, fill->progress.page, fill->end);
 }
 
+/* Whether nothing is there yet. In a batch the parts are one behind the other. */
+static bool memfd_luo_has_places(const struct memfd_luo_fill *fill)
+{
+	unsigned int i;
+
+	for (i = 0; i < fill->nr_parts; i++) {
+		unsigned long index = fill->parts[i].index;
+
+		if (xa_find(&fill->inode->i_mapping->i_pages, &index,
+			    fill->parts[i].end - 1, XA_PRESENT))
+			return false;
+	}
+	return true;
+}
+
 /*
- * The batch goes into the file. Of what is named twice, one is not preserved any
- * more: that and all that comes after it stays where it is.
+ * The batch goes into the file. Of what is named twice, or for one place, one is not
+ * preserved any more: that and all that comes after it stays where it is.
  */
 static void memfd_luo_flush_fill(struct memfd_luo_fill *fill)
 {
 	if (!fill->err) {
-		if (kho_restore_runs(fill->runs, fill->nr_runs))
+		if (memfd_luo_has_places(fill) &&
+		    kho_restore_runs(fill->runs, fill->nr_runs))
 			memfd_luo_fill_all(fill);
 		else
 			fill->err = MEMFD_LUO_GONE;
@@ -384,15 +400,13 @@ static void memfd_luo_flush_fill(struct memfd_luo_fill *fill)
 static void memfd_luo_fill_room(struct memfd_luo_fill *fill, u64 index,
 				unsigned int order, unsigned int max)
 {
-	bool gap = !fill->nr || index != fill->next;
+	u64 next = fill->nr ? fill->parts[fill->nr_parts - 1].end : U64_MAX;
 
 	if (fill->nr &&
-	    (fill->nr >= max || order != fill->order ||
-	     (gap && fill->nr_parts == MEMFD_LUO_FILL_PARTS))) {
+	    (fill->nr >= max || order != fill->order || index < next ||
+	     (index > next && fill->nr_parts == MEMFD_LUO_FILL_PARTS)))
 		memfd_luo_flush_fill(fill);
-		gap = true;
-	}
-	if (gap) {
+	if (!fill->nr || index != next) {
 		fill->parts[fill->nr_parts].index = index;
 		fill->parts[fill->nr_parts++].run = fill->nr_runs;
 	}
@@ -429,7 +443,8 @@ static int memfd_luo_fill_run(const struct memfd_luo_run *run, void *ctx)
 			fill->nr_runs++;
 		}
 		fill->nr += part;
-		fill->next = index + ((u64)part << run->order);
+		fill->parts[fill->nr_parts - 1].end =
+			index + ((u64)part << run->order);
 	}
 	return fill->err;
 }

@@ -14,6 +14,8 @@
 
 #define HUGE		(2 * LU_MIB)
 
+#define THP		"/sys/kernel/mm/transparent_hugepage/"
+
 #ifndef MADV_COLLAPSE
 #define MADV_COLLAPSE	25
 #endif
@@ -88,13 +90,11 @@ TEST_F_TIMEOUT(memfd_mm, collapse, LU_TIMEOUT)
 		ASSERT_LE(0, fd[i]);
 	}
 	if (self->stage == 1) {
-		ASSERT_EQ(0, lu_write_file("/sys/kernel/mm/transparent_hugepage/shmem_enabled",
-					   "advise"));
+		ASSERT_EQ(0, lu_write_file(THP "shmem_enabled", "advise"));
 		for (i = 0; i < 3; i++) {
 			map[i] = map_aligned(fd[i], size[i]);
 			ASSERT_NE(MAP_FAILED, map[i]);
 			ASSERT_EQ(0, lu_fill(fd[i], 0, HUGE, i));
-			ASSERT_EQ(0, madvise(map[i], size[i], MADV_HUGEPAGE));
 		}
 		ASSERT_EQ(0, madvise(map[COLLAPSED], HUGE, MADV_COLLAPSE));
 		/* Every eighth page. */
@@ -102,6 +102,9 @@ TEST_F_TIMEOUT(memfd_mm, collapse, LU_TIMEOUT)
 			ASSERT_EQ(0, lu_fill(fd[BOTH], HUGE + i * LU_PAGE, LU_PAGE, BOTH));
 		for (i = 0; i < 3; i++)
 			ASSERT_EQ(0, lu_preserve(self->session, fd[i], i));
+		/* From now on khugepaged tries, too. */
+		for (i = 0; i < 3; i++)
+			ASSERT_EQ(0, madvise(map[i], size[i], MADV_HUGEPAGE));
 
 		EXPECT_EQ(-1, madvise(map[PRESERVED], HUGE, MADV_COLLAPSE));
 		/* Neither around pages that are there, nor where there is none. */
@@ -126,7 +129,7 @@ TEST_F_TIMEOUT(memfd_mm, collapse, LU_TIMEOUT)
 	EXPECT_EQ(0, lu_check(fd[BOTH], 2 * HUGE + 5 * LU_PAGE, LU_PAGE, BOTH));
 	EXPECT_EQ(0, lu_check_zero(fd[BOTH], 2 * HUGE + 6 * LU_PAGE, HUGE - 6 * LU_PAGE));
 	/* They are collapsed as ever. */
-	if (!lu_write_file("/sys/kernel/mm/transparent_hugepage/shmem_enabled", "advise")) {
+	if (!lu_write_file(THP "shmem_enabled", "advise")) {
 		map[PRESERVED] = map_aligned(fd[PRESERVED], HUGE);
 		ASSERT_NE(MAP_FAILED, map[PRESERVED]);
 		EXPECT_EQ(0, madvise(map[PRESERVED], HUGE, MADV_COLLAPSE));
@@ -262,9 +265,10 @@ TEST_F_TIMEOUT(memfd_mm, late_huge_pages, LU_TIMEOUT)
 	char *map;
 	int fd;
 
-	ASSERT_EQ(0, lu_write_file("/sys/kernel/mm/transparent_hugepage/shmem_enabled",
-				   "advise"));
+	ASSERT_EQ(0, lu_write_file(THP "shmem_enabled", "advise"));
 	if (self->stage == 1) {
+		/* khugepaged begins at once, and may come before the file is preserved. */
+		ASSERT_EQ(0, lu_write_file(THP "khugepaged/max_ptes_none", "0"));
 		fd = sized_memfd("late huge", size);
 		ASSERT_LE(0, fd);
 		map = map_aligned(fd, size);
