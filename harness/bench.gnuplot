@@ -15,7 +15,6 @@ set tmargin 3
 set bmargin 3.5
 set logscale xy
 set format y '%.0s%c'
-set yrange [1000:*]
 set mxtics 1
 set mytics 1
 
@@ -28,6 +27,9 @@ label(k, text) = words(kernels) > 1 ? k.': '.text : text
 # Rows of one kind and kernel: x, and column COLUMN where it is positive.
 rows(kernel, kind, column) = sprintf("< awk -F, 'NR == 1 { for (i = 1; i <= NF; i++) c[$i] = i } $1 == \"%s\" && $2 == \"%s\" && $c[\"%s\"] > 0 { print $3 \",\" $c[\"%s\"] }' %s; echo NaN,NaN", kernel, kind, column, column, csv)
 
+# The least that a part shows, also where none of its rows was measured.
+frame(n) = sprintf("< echo 1,1000; echo %d,1000000", n)
+
 layouts = 'contiguous alternate huge sparse'
 array shown[4] = ['in a row', 'every second page', 'huge pages', 'holes, 1/16 data']
 phases = 'preserve added files finish'
@@ -37,19 +39,17 @@ set multiplot layout 2,2 title "What a live update costs, in guest instructions\
 
 set xlabel 'MiB' textcolor rgb '#333333'
 set logscale x 4
-set xrange [1:1024]
 set format x '%.0f'
 set title 'Preserve a file'
-plot for [k in kernels] for [i = 1:4] rows(k, word(layouts, i), 'preserve') using 1:2 with linespoints lc rgb colour[i] lw 2 pt 7 ps 0.5 dt dash(k) title label(k, shown[i]), 1000 with lines lc bgnd notitle
+plot for [k in kernels] for [i = 1:4] rows(k, word(layouts, i), 'preserve') using 1:2 with linespoints lc rgb colour[i] lw 2 pt 7 ps 0.5 dt dash(k) title label(k, shown[i]), frame(1024) using 1:2 with dots lc bgnd notitle
 set title 'Added to the boot, from the jump to init'
-plot for [k in kernels] for [i = 1:4] rows(k, word(layouts, i), 'added') using 1:2 with linespoints lc rgb colour[i] lw 2 pt 7 ps 0.5 dt dash(k) title label(k, shown[i]), 1000 with lines lc bgnd notitle
+plot for [k in kernels] for [i = 1:4] rows(k, word(layouts, i), 'added') using 1:2 with linespoints lc rgb colour[i] lw 2 pt 7 ps 0.5 dt dash(k) title label(k, shown[i]), frame(1024) using 1:2 with dots lc bgnd notitle
 set title 'Retrieve it'
-plot for [k in kernels] for [i = 1:4] rows(k, word(layouts, i), 'files') using 1:2 with linespoints lc rgb colour[i] lw 2 pt 7 ps 0.5 dt dash(k) title label(k, shown[i]), 1000 with lines lc bgnd notitle
+plot for [k in kernels] for [i = 1:4] rows(k, word(layouts, i), 'files') using 1:2 with linespoints lc rgb colour[i] lw 2 pt 7 ps 0.5 dt dash(k) title label(k, shown[i]), frame(1024) using 1:2 with dots lc bgnd notitle
 
 set xlabel 'files of one page'
 set logscale x 10
-set xrange [1:100000]
 set format x '%.0s%c'
 set title 'Many files'
-plot for [k in kernels] for [i = 1:4] rows(k, 'files', word(phases, i)) using 1:2 with linespoints lc rgb colour[i] lw 2 pt 7 ps 0.5 dt dash(k) title label(k, step[i]), 1000 with lines lc bgnd notitle
+plot for [k in kernels] for [i = 1:4] rows(k, 'files', word(phases, i)) using 1:2 with linespoints lc rgb colour[i] lw 2 pt 7 ps 0.5 dt dash(k) title label(k, step[i]), frame(100000) using 1:2 with dots lc bgnd notitle
 unset multiplot

@@ -249,7 +249,7 @@ static int memfd_luo_free_run(const struct memfd_luo_run *run, void *ctx)
 #define MEMFD_LUO_FILL_BATCH	256
 #define MEMFD_LUO_FILL_LARGE	64
 
-/* Gaps in the file are no reason for a batch of their own until there are some. */
+/* As many parts of a file, with gaps between them, make a batch. */
 #define MEMFD_LUO_FILL_PARTS	16
 
 /*

@@ -339,8 +339,8 @@ static unsigned int memfd_luo_collect_pages(struct memfd_luo_batch *batch,
 	unsigned int stop = min(end - first, XA_CHUNK_MASK) + 1;
 	unsigned int offset = xas->xa_offset, seen = 0, nr = 0;
 	unsigned long next_pfn = batch->next_pfn;
-	/* Entries of the node, unless some were passed already. */
-	unsigned int left = next > first ? XA_CHUNK_SIZE : xas->xa_node->count;
+	/* As many entries as there can be from here on. */
+	unsigned int left = xas->xa_node->count;
 
 	for (; left && offset < stop; offset++) {
 		struct folio *folio = xa_entry_locked(xas->xa, xas->xa_node,

@@ -230,7 +230,7 @@ int kho_map_set(struct kho_map *map, unsigned long pfn, unsigned long nr,
 static void kho_map_prune_runs(struct kho_map *map, const struct kho_run *runs,
 			       unsigned int nr)
 {
-	u64 first, last = U64_MAX;
+	u64 leaf, last = U64_MAX;
 	unsigned int i;
 
 	for (i = 0; i < nr; i++) {
@@ -239,10 +239,10 @@ static void kho_map_prune_runs(struct kho_map *map, const struct kho_run *runs,
 
 		for (done = 0; done < runs[i].nr; done += part, key += part) {
 			part = kho_map_part(key, runs[i].nr - done);
-			first = key - kho_map_bit(key);
-			if (first != last)
+			leaf = key - kho_map_bit(key);
+			if (leaf != last)
 				kho_map_prune(map, key);
-			last = first;
+			last = leaf;
 		}
 	}
 }

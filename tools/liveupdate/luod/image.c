@@ -252,7 +252,8 @@ int image_load(int kernel, int initrd, const char *cmdline)
 	if (!line)
 		return -ENOMEM;
 	/* No room for what nobody can load again. */
-	image_loaded();
+	if (!any_loaded())
+		forget();
 	err = load_copies(kernel, initrd, cmdline, copies);
 	if (!err) {
 		close_files(kernel, initrd);

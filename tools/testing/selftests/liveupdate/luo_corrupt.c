@@ -323,10 +323,11 @@ TEST_F_TIMEOUT(corrupt, token_twice, LU_TIMEOUT)
 
 /*
  * Extents of a memfd, each of which is right, and of which two are for one page: the
- * first is moved from page 0 to page 255. The file is lost, but not what its
- * description names from there on: that may be anybody's.
+ * first is moved from page 0 to page 255. The others begin at page @from. The file is
+ * lost, but not what its description names from page 255 on: that may be anybody's.
  */
-TEST_F_TIMEOUT(corrupt, memfd_overlap, LU_TIMEOUT)
+static void overlap(struct __test_metadata *_metadata, FIXTURE_DATA(corrupt) * self,
+		    int from)
 {
 	const int pages = 1024;
 	int session, fd, i;
@@ -337,8 +338,9 @@ TEST_F_TIMEOUT(corrupt, memfd_overlap, LU_TIMEOUT)
 		fd = memfd_create("overlap", MFD_CLOEXEC);
 		ASSERT_LE(0, fd);
 		ASSERT_EQ(0, ftruncate(fd, pages * LU_PAGE));
+		ASSERT_EQ(0, lu_fill(fd, 0, LU_PAGE, 1));
 		/* Pages 4n and 4n + 3: more extents than there is room for inline. */
-		for (i = 0; i < pages; i++)
+		for (i = from; i < pages; i++)
 			if ((i & 3) == 0 || (i & 3) == 3)
 				ASSERT_EQ(0, lu_fill(fd, i * LU_PAGE, LU_PAGE, 1));
 		ASSERT_EQ(0, lu_preserve(session, fd, 1));
@@ -359,6 +361,17 @@ TEST_F_TIMEOUT(corrupt, memfd_overlap, LU_TIMEOUT)
 	EXPECT_EQ(0, lu_finish(session));
 	/* Those after page 255. */
 	EXPECT_LE((pages - 256) / 2, lu_preserved_pages());
+}
+
+TEST_F_TIMEOUT(corrupt, memfd_overlap, LU_TIMEOUT)
+{
+	overlap(_metadata, self, 1);
+}
+
+/* The two are near enough to be taken together. */
+TEST_F_TIMEOUT(corrupt, memfd_overlap_at_once, LU_TIMEOUT)
+{
+	overlap(_metadata, self, 240);
 }
 
 /*

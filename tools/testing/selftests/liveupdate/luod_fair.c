@@ -25,7 +25,6 @@
 #define SESSIONS	400
 
 #define SHOW	"{\"op\":\"show\",\"name\":\"x\"}\n"
-#define HELLO	"{\"op\":\"hello\"}\n"
 
 FIXTURE(luod)
 {
@@ -50,7 +49,6 @@ FIXTURE_SETUP(luod)
 
 	if (!lu_stage())
 		SKIP(return, "alone with the agent in a guest only");
-	unlink(LUOD_LOG);
 	dev = lu_open_dev();
 	ASSERT_LE(0, dev);
 	for (i = 0; i < SESSIONS; i++) {
@@ -60,15 +58,12 @@ FIXTURE_SETUP(luod)
 	}
 	close(dev);
 	ASSERT_EQ(0, be_quick());
-	self->pid = luod_start(NULL);
+	self->pid = luod_begin(NULL, &self->root, LUOD_HELLO, &self->fds);
 	ASSERT_LT(0, self->pid);
-	ASSERT_EQ(0, luod_connect(&self->root, 0));
-	ASSERT_EQ(0, luod_ask(&self->root, HELLO));
-	self->fds = luod_fds(self->pid) - 1;
 	ASSERT_EQ(0, luod_connect(&self->a, ALICE));
 	ASSERT_EQ(0, luod_connect(&self->b, BOB));
-	ASSERT_EQ(0, luod_ask(&self->a, HELLO));
-	ASSERT_EQ(0, luod_ask(&self->b, HELLO));
+	ASSERT_EQ(0, luod_ask(&self->a, LUOD_HELLO));
+	ASSERT_EQ(0, luod_ask(&self->b, LUOD_HELLO));
 }
 
 FIXTURE_TEARDOWN(luod)
@@ -125,13 +120,13 @@ TEST_F(luod, lines_of_one_read)
 
 	ASSERT_EQ(0, kill(self->pid, SIGSTOP));
 	ASSERT_EQ(0, send_many(&self->a, SHOW, 2 * WAITING));
-	ASSERT_EQ(0, luod_send(&self->root, HELLO, NULL, 0));
+	ASSERT_EQ(0, luod_send(&self->root, LUOD_HELLO, NULL, 0));
 	ASSERT_EQ(0, kill(self->pid, SIGCONT));
 	ASSERT_EQ(0, luod_receive(&self->root));
 	few = answers(&self->a, self->pid);
 	EXPECT_GE(FEW, few);
 	/* Nor are that many under way. */
-	ASSERT_EQ(0, luod_ask(&self->b, HELLO));
+	ASSERT_EQ(0, luod_ask(&self->b, LUOD_HELLO));
 	few += answers(&self->a, self->pid);
 	EXPECT_GE(2 * FEW, few);
 	EXPECT_EQ(2 * WAITING - few, rest_of_answers(&self->a, 2 * WAITING - few));
@@ -148,7 +143,7 @@ TEST_F(luod, requests_that_have_waited)
 	ASSERT_EQ(-EDQUOT, luod_ask(&self->a, SHOW));
 	close(dev);
 	ASSERT_EQ(0, luod_receive(&self->a));
-	ASSERT_EQ(0, luod_ask(&self->root, HELLO));
+	ASSERT_EQ(0, luod_ask(&self->root, LUOD_HELLO));
 	few += answers(&self->a, self->pid);
 	EXPECT_GE(FEW, few);
 	EXPECT_EQ(WAITING - few, rest_of_answers(&self->a, WAITING - few));
@@ -164,9 +159,9 @@ TEST_F(luod, users_by_turns)
 	ASSERT_EQ(0, send_many(&self->a, SHOW, WAITING));
 	ASSERT_EQ(-EDQUOT, luod_ask(&self->a, SHOW));
 	ASSERT_EQ(0, send_many(&self->b, SHOW, 2));
-	ASSERT_EQ(0, luod_ask(&self->b, HELLO));
+	ASSERT_EQ(0, luod_ask(&self->b, LUOD_HELLO));
 	ASSERT_EQ(0, luod_send(&self->root, SHOW, NULL, 0));
-	ASSERT_EQ(0, luod_ask(&self->b, HELLO));
+	ASSERT_EQ(0, luod_ask(&self->b, LUOD_HELLO));
 	close(dev);
 	clock_gettime(CLOCK_MONOTONIC, &t);
 	ASSERT_EQ(0, luod_receive(&self->root));

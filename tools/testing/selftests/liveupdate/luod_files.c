@@ -18,7 +18,6 @@
 #define ALICE	1000
 #define BOB	1001
 
-#define HELLO	"{\"op\":\"hello\"}\n"
 #define ATTACH	"{\"op\":\"attach\"}\n"
 
 /* Connections of a user, and so descriptors of a user that cannot be closed. */
@@ -54,13 +53,9 @@ FIXTURE_SETUP(luod)
 
 	if (!lu_stage())
 		SKIP(return, "alone with the agent in a guest only");
-	unlink(LUOD_LOG);
 	ASSERT_EQ(0, luod_slow_start(""));
-	self->pid = luod_start(args);
+	self->pid = luod_begin(args, &self->root, LUOD_HELLO, &self->fds);
 	ASSERT_LT(0, self->pid);
-	ASSERT_EQ(0, luod_connect(&self->root, 0));
-	ASSERT_EQ(0, luod_ask(&self->root, HELLO));
-	self->fds = luod_fds(self->pid) - 1;
 	ASSERT_EQ(0, luod_connect(&self->a, ALICE));
 	ASSERT_EQ(0, luod_connect(&self->b, BOB));
 }
@@ -87,15 +82,15 @@ FILES_TEST(file_that_cannot_be_closed)
 	ASSERT_EQ(0, luod_receive(&self->a));
 	EXPECT_TRUE(luod_has(&self->a, "this is not a session"));
 	ASSERT_TRUE(luod_slow_holds(1));
-	EXPECT_EQ(0, luod_ask(&self->b, HELLO));
+	EXPECT_EQ(0, luod_ask(&self->b, LUOD_HELLO));
 	/* With a request that takes none, and with half of one. */
-	ASSERT_EQ(0, give_file(self->pid, &self->a, HELLO));
+	ASSERT_EQ(0, give_file(self->pid, &self->a, LUOD_HELLO));
 	ASSERT_EQ(0, luod_receive(&self->a));
 	EXPECT_TRUE(luod_has(&self->a, "\"ok\":true"));
 	ASSERT_EQ(0, give_file(self->pid, &self->a, "{\"op\":"));
 	ASSERT_TRUE(luod_slow_holds(3));
 	EXPECT_EQ(0, luod_ask(&self->a, "\"hello\"}\n"));
-	EXPECT_EQ(0, luod_ask(&self->root, HELLO));
+	EXPECT_EQ(0, luod_ask(&self->root, LUOD_HELLO));
 	EXPECT_EQ(3, luod_children(self->pid));
 }
 
@@ -114,11 +109,11 @@ FILES_TEST(many_that_cannot_be_closed)
 	ASSERT_EQ(0, luod_receive(&self->a));
 	EXPECT_TRUE(luod_has(&self->a, "EDQUOT"));
 	EXPECT_TRUE(luod_ended(&self->a));
-	EXPECT_EQ(0, luod_ask(&self->b, HELLO));
+	EXPECT_EQ(0, luod_ask(&self->b, LUOD_HELLO));
 	ASSERT_EQ(0, give_file(self->pid, &self->b, ATTACH));
 	ASSERT_EQ(0, luod_receive(&self->b));
 	EXPECT_TRUE(luod_has(&self->b, "this is not a session"));
-	EXPECT_EQ(0, luod_ask(&self->root, HELLO));
+	EXPECT_EQ(0, luod_ask(&self->root, LUOD_HELLO));
 }
 
 /* All users together, likewise; root is not one of them. */
@@ -203,18 +198,18 @@ FILES_TEST(file_that_nobody_read)
 
 	for (i = 0; i < MOST - 1; i++) {
 		ASSERT_EQ(0, luod_connect(&c[i], ALICE));
-		ASSERT_EQ(0, luod_ask(&c[i], HELLO));
+		ASSERT_EQ(0, luod_ask(&c[i], LUOD_HELLO));
 	}
 	ASSERT_EQ(0, kill(self->pid, SIGSTOP));
 	ASSERT_EQ(0, luod_connect(&c[i], ALICE));
 	luod_slow_hold(true);
 	ASSERT_EQ(0, give_file(self->pid, &c[i], " "));
 	ASSERT_TRUE(luod_slow_holds(1));
-	EXPECT_EQ(0, luod_ask(&self->b, HELLO));
+	EXPECT_EQ(0, luod_ask(&self->b, LUOD_HELLO));
 	EXPECT_TRUE(luod_ended(&c[i]));
 	for (i = 0; i < MOST; i++)
 		luod_leave(&c[i]);
-	EXPECT_EQ(0, luod_ask(&self->b, HELLO));
+	EXPECT_EQ(0, luod_ask(&self->b, LUOD_HELLO));
 }
 
 /* Sessions come through, each in its place. */
@@ -239,10 +234,10 @@ FILES_TEST(sessions_among_files)
 FILES_TEST(urgent_byte)
 {
 	ASSERT_EQ(1, send(self->a.fd, " ", 1, MSG_OOB));
-	EXPECT_EQ(0, luod_ask(&self->a, HELLO));
+	EXPECT_EQ(0, luod_ask(&self->a, LUOD_HELLO));
 	ASSERT_EQ(1, send(self->a.fd, "x", 1, MSG_OOB));
 	EXPECT_EQ(-EBADMSG, luod_ask(&self->a, "\n"));
-	EXPECT_EQ(0, luod_ask(&self->b, HELLO));
+	EXPECT_EQ(0, luod_ask(&self->b, LUOD_HELLO));
 }
 
 #define LINE(op, kho)	"{\"op\":\"" op "\",\"cmdline\":\"kho=" kho " liveupdate=on\"}\n"
@@ -260,10 +255,10 @@ FILES_TEST(image_while_the_device_is_busy)
 	dev = lu_open_dev();
 	ASSERT_LE(0, dev);
 	ASSERT_EQ(0, luod_send(&self->root, LINE("check", "on"), &kernel, 1));
-	EXPECT_EQ(0, luod_ask(&self->b, HELLO));
+	EXPECT_EQ(0, luod_ask(&self->b, LUOD_HELLO));
 	/* It has come in, with its line. */
 	EXPECT_TRUE(luod_await_fds(self->pid, self->fds + 4));
-	EXPECT_EQ(0, luod_ask(&self->root, HELLO));
+	EXPECT_EQ(0, luod_ask(&self->root, LUOD_HELLO));
 	close(dev);
 	EXPECT_EQ(0, luod_receive(&self->root));
 	EXPECT_TRUE(luod_has(&self->root, "\"ok\":true"));
@@ -278,7 +273,7 @@ FILES_TEST(image_while_the_device_is_busy)
 	} while (dev == -EBUSY);
 	ASSERT_LE(0, dev);
 	ASSERT_EQ(0, luod_send(&self->root, LINE("load", "on"), &kernel, 1));
-	EXPECT_EQ(0, luod_ask(&self->root, HELLO));
+	EXPECT_EQ(0, luod_ask(&self->root, LUOD_HELLO));
 	close(dev);
 	EXPECT_EQ(0, luod_receive(&self->root));
 	EXPECT_TRUE(luod_has(&self->root, "\"ok\":true"));

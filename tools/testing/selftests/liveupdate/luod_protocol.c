@@ -40,12 +40,8 @@ FIXTURE_SETUP(luod)
 {
 	if (!lu_stage())
 		SKIP(return, "alone with the agent in a guest only");
-	unlink(LUOD_LOG);
-	self->pid = luod_start(short_times);
+	self->pid = luod_begin(short_times, &self->root, LUOD_HELLO, &self->fds);
 	ASSERT_LT(0, self->pid);
-	ASSERT_EQ(0, luod_connect(&self->root, 0));
-	ASSERT_EQ(0, luod_ask(&self->root, "{\"op\":\"hello\"}\n"));
-	self->fds = luod_fds(self->pid) - 1;
 	ASSERT_EQ(0, luod_connect(&self->a, ALICE));
 	ASSERT_EQ(0, luod_connect(&self->b, BOB));
 }
@@ -66,7 +62,7 @@ TEST_F(luod, says_who_is_who)
 	EXPECT_TRUE(luod_has(&self->root, "\"id\":5"));
 	EXPECT_TRUE(luod_has(&self->root, "\"uid\":0"));
 	EXPECT_TRUE(luod_has(&self->root, "\"admin\":true"));
-	EXPECT_EQ(0, luod_ask(&self->a, "{\"op\":\"hello\"}\n"));
+	EXPECT_EQ(0, luod_ask(&self->a, LUOD_HELLO));
 	EXPECT_TRUE(luod_has(&self->a, "\"uid\":1000"));
 	EXPECT_TRUE(luod_has(&self->a, "\"admin\":false"));
 }
@@ -126,7 +122,7 @@ TEST_F(luod, wrong_requests)
 	for (i = 0; i < ARRAY_SIZE(wrong); i++)
 		EXPECT_EQ(wrong[i].err, luod_ask(&self->a, wrong[i].line))
 			TH_LOG("%zu", i);
-	EXPECT_EQ(0, luod_ask(&self->a, "{\"op\":\"hello\"}\n"));
+	EXPECT_EQ(0, luod_ask(&self->a, LUOD_HELLO));
 }
 
 /* What is no JSON object is the end: who knows where the next line begins. */
@@ -149,7 +145,7 @@ TEST_F(luod, no_requests)
 		EXPECT_TRUE(luod_ended(&c));
 		luod_leave(&c);
 	}
-	EXPECT_EQ(0, luod_ask(&self->a, "{\"op\":\"hello\"}\n"));
+	EXPECT_EQ(0, luod_ask(&self->a, LUOD_HELLO));
 }
 
 TEST_F(luod, line_that_is_too_long)
@@ -164,7 +160,7 @@ TEST_F(luod, line_that_is_too_long)
 	EXPECT_TRUE(err == -EMSGSIZE || err == -ECONNRESET)
 		TH_LOG("%d", err);
 	EXPECT_TRUE(luod_ended(&self->a));
-	EXPECT_EQ(0, luod_ask(&self->b, "{\"op\":\"hello\"}\n"));
+	EXPECT_EQ(0, luod_ask(&self->b, LUOD_HELLO));
 }
 
 TEST_F(luod, longest_line)
@@ -188,7 +184,7 @@ TEST_F(luod, line_that_does_not_end)
 	for (i = 0; i < 600 && !luod_send(&self->b, " ", NULL, 0); i++)
 		nanosleep(&tick, NULL);
 	EXPECT_GT(600, i);
-	EXPECT_EQ(0, luod_ask(&self->root, "{\"op\":\"hello\"}\n"));
+	EXPECT_EQ(0, luod_ask(&self->root, LUOD_HELLO));
 	EXPECT_EQ(0, luod_receive(&self->a));
 	EXPECT_TRUE(luod_has(&self->a, "ETIMEDOUT"));
 	EXPECT_TRUE(luod_ended(&self->a));
@@ -309,11 +305,11 @@ TEST_F(luod, limits)
 	/* Alice has one of six connections. */
 	for (i = 0; i < 5; i++) {
 		ASSERT_EQ(0, luod_connect(&c[i], ALICE));
-		EXPECT_EQ(0, luod_ask(&c[i], "{\"op\":\"hello\"}\n"));
+		EXPECT_EQ(0, luod_ask(&c[i], LUOD_HELLO));
 	}
 	ASSERT_EQ(0, luod_connect(&c[5], ALICE));
 	EXPECT_TRUE(luod_ended(&c[5]));
-	EXPECT_EQ(0, luod_ask(&self->b, "{\"op\":\"hello\"}\n"));
+	EXPECT_EQ(0, luod_ask(&self->b, LUOD_HELLO));
 	for (i = 0; i < 6; i++)
 		luod_leave(&c[i]);
 }
@@ -327,7 +323,7 @@ TEST_F(luod, limits_of_all_users)
 
 	for (i = 0; i < 10; i++) {
 		ASSERT_EQ(0, luod_connect(&c[i], 2000 + i / 4));
-		EXPECT_EQ(0, luod_ask(&c[i], "{\"op\":\"hello\"}\n"));
+		EXPECT_EQ(0, luod_ask(&c[i], LUOD_HELLO));
 	}
 	for (i = 10; i < 12; i++) {
 		ASSERT_EQ(0, luod_connect(&c[i], 3000 + i));
@@ -348,7 +344,7 @@ TEST_F(luod, limits_of_all_users)
 	for (i = 0; i < 10; i++) {
 		luod_leave(&c[i]);
 		ASSERT_EQ(0, luod_connect(&c[i], 0));
-		EXPECT_EQ(0, luod_ask(&c[i], "{\"op\":\"hello\"}\n"));
+		EXPECT_EQ(0, luod_ask(&c[i], LUOD_HELLO));
 	}
 	for (i = 0; i < 12; i++)
 		luod_leave(&c[i]);
@@ -399,7 +395,7 @@ TEST_F(luod, more_clients_than_descriptors)
 	for (i = 0; i < 6; i++)
 		luod_leave(&c[i]);
 	for (i = 6; i < 10; i++) {
-		EXPECT_EQ(0, luod_ask(&c[i], "{\"op\":\"hello\"}\n"));
+		EXPECT_EQ(0, luod_ask(&c[i], LUOD_HELLO));
 		luod_leave(&c[i]);
 	}
 	ASSERT_EQ(0, prlimit(self->pid, RLIMIT_NOFILE, &usual, NULL));
@@ -415,7 +411,7 @@ TEST_F(luod, descriptor_without_a_place)
 	ASSERT_LE(0, session);
 	luod_leave(&self->a);
 	ASSERT_EQ(0, luod_connect(&self->a, ALICE));
-	ASSERT_EQ(0, luod_ask(&self->a, "{\"op\":\"hello\"}\n"));
+	ASSERT_EQ(0, luod_ask(&self->a, LUOD_HELLO));
 	ASSERT_EQ(0, prlimit(self->pid, RLIMIT_NOFILE, NULL, &usual));
 	none = usual;
 	none.rlim_cur = luod_fds(self->pid);
@@ -424,8 +420,8 @@ TEST_F(luod, descriptor_without_a_place)
 	unanswered.fd = self->a.fd;
 	/* It is not received, and others do not notice. */
 	EXPECT_EQ(0, poll(&unanswered, 1, 300));
-	EXPECT_EQ(0, luod_ask(&self->b, "{\"op\":\"hello\"}\n"));
-	EXPECT_EQ(0, luod_ask(&self->root, "{\"op\":\"hello\"}\n"));
+	EXPECT_EQ(0, luod_ask(&self->b, LUOD_HELLO));
+	EXPECT_EQ(0, luod_ask(&self->root, LUOD_HELLO));
 	ASSERT_EQ(0, prlimit(self->pid, RLIMIT_NOFILE, &usual, NULL));
 	ASSERT_EQ(0, luod_receive(&self->a));
 	EXPECT_TRUE(luod_has(&self->a, "\"name\":\"vm\""));
@@ -442,7 +438,7 @@ TEST_F(luod, many_requests_at_once)
 	ASSERT_EQ(0, luod_receive(&self->a));
 	EXPECT_TRUE(luod_has(&self->a, "EDQUOT"));
 	EXPECT_TRUE(luod_has(&self->a, "too many requests at once"));
-	EXPECT_EQ(0, luod_ask(&self->b, "{\"op\":\"hello\"}\n"));
+	EXPECT_EQ(0, luod_ask(&self->b, LUOD_HELLO));
 	close(dev);
 	for (i = 0; i < 64; i++) {
 		ASSERT_EQ(0, luod_receive(&self->a));
@@ -514,7 +510,7 @@ TEST_F(luod, client_that_does_not_read)
 		err = luod_send(&self->a, lines, NULL, 0);
 	EXPECT_TRUE(err == -EPIPE || err == -ECONNRESET)
 		TH_LOG("%d", err);
-	EXPECT_EQ(0, luod_ask(&self->b, "{\"op\":\"hello\"}\n"));
+	EXPECT_EQ(0, luod_ask(&self->b, LUOD_HELLO));
 }
 
 /* systemd opens the device, too, and does not try again. */
@@ -528,7 +524,7 @@ TEST_F(luod, waits_for_the_device)
 	EXPECT_EQ(0, luod_ask(&self->root, "{\"op\":\"status\"}\n"));
 	/* One goes away while it waits. */
 	luod_leave(&self->b);
-	EXPECT_EQ(0, luod_ask(&self->root, "{\"op\":\"hello\"}\n"));
+	EXPECT_EQ(0, luod_ask(&self->root, LUOD_HELLO));
 	close(dev);
 	ASSERT_EQ(0, luod_receive(&self->a));
 	EXPECT_TRUE(luod_has(&self->a, "\"ok\":true"));
@@ -560,7 +556,7 @@ TEST_F(luod, second_luod)
 	unlink(LUOD_LOG);
 	EXPECT_EQ(1, luod_run(other));
 	EXPECT_TRUE(luod_said("another luod is running"));
-	EXPECT_EQ(0, luod_ask(&self->a, "{\"op\":\"hello\"}\n"));
+	EXPECT_EQ(0, luod_ask(&self->a, LUOD_HELLO));
 }
 
 /* Killed and started again: who shows that it has a session is known again. */

@@ -46,12 +46,8 @@ FIXTURE_SETUP(update)
 {
 	if (!lu_stage())
 		SKIP(return, LU_NO_GUEST);
-	unlink(LUOD_LOG);
-	self->pid = luod_start(NULL);
+	self->pid = luod_begin(NULL, &self->root, LUOD_WATCH, &self->fds);
 	ASSERT_LT(0, self->pid);
-	ASSERT_EQ(0, luod_connect(&self->root, 0));
-	ASSERT_EQ(0, luod_ask(&self->root, LUOD_WATCH));
-	self->fds = luod_fds(self->pid) - 1;
 	ASSERT_EQ(0, luod_connect(&self->a, ALICE));
 	ASSERT_EQ(0, luod_connect(&self->b, BOB));
 	self->session_a = luod_session(&self->a, "vm");

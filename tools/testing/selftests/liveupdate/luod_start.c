@@ -152,7 +152,7 @@ TEST(socket_activation)
 		execl(LUOD, LUOD, NULL);
 		_exit(127);
 	}
-	EXPECT_EQ(0, luod_ask(&c, "{\"op\":\"hello\"}\n"));
+	EXPECT_EQ(0, luod_ask(&c, LUOD_HELLO));
 	EXPECT_EQ(0, luod_stop(pid, SIGTERM));
 	/* The socket is not luod's to remove. */
 	EXPECT_EQ(0, access(LUOD_SOCKET, F_OK));
@@ -182,7 +182,7 @@ TEST(few_descriptors)
 	ASSERT_LT(0, pid);
 	for (i = 0; i < CONNS; i++) {
 		ASSERT_EQ(0, luod_connect(&users[i], 1000 + i));
-		ASSERT_EQ(0, luod_ask(&users[i], "{\"op\":\"hello\"}\n"));
+		ASSERT_EQ(0, luod_ask(&users[i], LUOD_HELLO));
 	}
 	ASSERT_EQ(0, luod_connect(&late, 1000 + CONNS));
 	EXPECT_TRUE(luod_ended(&late));

@@ -49,6 +49,16 @@ static void preserve(struct __test_metadata *_metadata, int session, uint64_t to
 	close(fd);
 }
 
+/* A client with a file. */
+static void be_owner(struct __test_metadata *_metadata, struct luod_client *c, uid_t uid,
+		     const char *name, uint64_t token)
+{
+	int session = -1;
+
+	be_client(_metadata, c, uid, name, &session);
+	preserve(_metadata, session, token);
+}
+
 static void retrieve(struct __test_metadata *_metadata, int session, uint64_t token)
 {
 	int fd = lu_retrieve_fd(session, token);
@@ -72,11 +82,9 @@ static void into_the_first(struct __test_metadata *_metadata, char *const args[]
 
 	ASSERT_LT(0, luod_start(args));
 	ASSERT_EQ(0, luod_connect(&root, 0));
-	be_client(_metadata, &a, ALICE, "vm", &session);
-	preserve(_metadata, session, 1);
+	be_owner(_metadata, &a, ALICE, "vm", 1);
 	be_client(_metadata, &b, BOB, "vm", &session);
-	be_client(_metadata, &c, CAROL, "forgotten", &session);
-	preserve(_metadata, session, 3);
+	be_owner(_metadata, &c, CAROL, "forgotten", 3);
 	go(_metadata, &root);
 
 	ASSERT_EQ(0, luod_follow(&a, "prepare"));
@@ -268,16 +276,12 @@ TEST_F_TIMEOUT(update, journal, LU_TIMEOUT)
 static void go_without_bob(struct __test_metadata *_metadata)
 {
 	struct luod_client root, a, b, c;
-	int session;
 
 	ASSERT_LT(0, luod_start(NULL));
 	ASSERT_EQ(0, luod_connect(&root, 0));
-	be_client(_metadata, &a, ALICE, "vm", &session);
-	preserve(_metadata, session, 1);
-	be_client(_metadata, &b, BOB, "vm", &session);
-	preserve(_metadata, session, 2);
-	be_client(_metadata, &c, CAROL, "vm", &session);
-	preserve(_metadata, session, 3);
+	be_owner(_metadata, &a, ALICE, "vm", 1);
+	be_owner(_metadata, &b, BOB, "vm", 2);
+	be_owner(_metadata, &c, CAROL, "vm", 3);
 	ASSERT_EQ(0, luod_load_next(&root));
 	ASSERT_EQ(0, luod_ask(&root, WITHOUT_BOB_AND_CAROL));
 	EXPECT_TRUE(luod_has(&root, "\"left_out\":2"));
@@ -366,8 +370,7 @@ TEST_F_TIMEOUT(update, no_journal, LU_TIMEOUT)
 		ASSERT_LT(0, pid);
 		ASSERT_EQ(0, prlimit(pid, RLIMIT_FSIZE, &little, NULL));
 		ASSERT_EQ(0, luod_connect(&root, 0));
-		be_client(_metadata, &a, ALICE, "vm", &session);
-		preserve(_metadata, session, 1);
+		be_owner(_metadata, &a, ALICE, "vm", 1);
 		go(_metadata, &root);
 		EXPECT_TRUE(luod_said("no journal: File too large"));
 		ASSERT_EQ(0, luod_follow(&a, "prepare"));

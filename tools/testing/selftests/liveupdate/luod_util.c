@@ -463,3 +463,23 @@ int luod_loaded(void)
 	close(fd);
 	return c;
 }
+
+/*
+ * Start luod with a log of its own, and have root connect and say @line. What it
+ * has open then, but for root's connection, is counted in *@fds.
+ */
+pid_t luod_begin(char *const more[], struct luod_client *root, const char *line, int *fds)
+{
+	pid_t pid;
+	int err;
+
+	unlink(LUOD_LOG);
+	pid = luod_start(more);
+	if (pid < 0)
+		return pid;
+	err = luod_connect(root, 0) ?: luod_ask(root, line);
+	if (err)
+		return err;
+	*fds = luod_fds(pid) - 1;
+	return pid;
+}

@@ -46,11 +46,13 @@ struct luod_client {
 	char buf[LUOD_LINE];
 };
 
+#define LUOD_HELLO	"{\"op\":\"hello\"}\n"
 #define LUOD_UPDATE	"{\"op\":\"update\"}\n"
 #define LUOD_CANCEL	"{\"op\":\"cancel\"}\n"
 #define LUOD_STATUS	"{\"op\":\"status\"}\n"
 #define LUOD_WATCH	"{\"op\":\"watch\"}\n"
 
+pid_t luod_begin(char *const more[], struct luod_client *root, const char *line, int *fds);
 int luod_connect(struct luod_client *client, uid_t uid);
 int luod_connect_at(struct luod_client *client, const char *path, uid_t uid);
 void luod_leave(struct luod_client *client);

@@ -78,6 +78,7 @@ static void size_budgets(const struct bench_case *c, const int64_t *figure)
 	}
 	budget(c, "preserve, instructions per page", figure[PRESERVE] / pages, 150);
 	budget(c, "retrieve, instructions per page", figure[FILES] / pages, 300);
+	/* As for a file of that size without holes, but for the smallest. */
 	if (is_kind(c, "sparse"))
 		budget(c, "memory for a file of holes, KiB", figure[MEMORY] / 1024,
 		       c->n > 320 ? c->n / 10 : 32);
