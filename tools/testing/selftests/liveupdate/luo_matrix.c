@@ -230,17 +230,21 @@ static int node_of(const void *page)
 	return syscall(SYS_move_pages, 0, 1UL, &page, NULL, &status, 0) ? -errno : status;
 }
 
+/* Nodes 0 and 1 by turns, page by page. */
+#define BY_TURNS	2
+
 /* A file all of whose pages lie on one node. */
 static int memfd_on(int node, char **map)
 {
-	unsigned long mask = 1UL << node;
+	unsigned long mask = node == BY_TURNS ? 3 : 1UL << node;
+	int policy = node == BY_TURNS ? MPOL_INTERLEAVE : MPOL_BIND;
 	int fd = memfd_create("node", MFD_CLOEXEC);
 
 	if (fd < 0 || ftruncate(fd, NODE_SIZE))
 		return -errno;
 	*map = mmap(NULL, NODE_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
 	if (*map == MAP_FAILED ||
-	    syscall(SYS_mbind, *map, NODE_SIZE, MPOL_BIND, &mask, 8 * sizeof(mask), 0))
+	    syscall(SYS_mbind, *map, NODE_SIZE, policy, &mask, 8 * sizeof(mask), 0))
 		return -errno;
 	lu_fill_mem(*map, 0, NODE_SIZE, node);
 	return fd;
@@ -269,7 +273,7 @@ MATRIX(nodes_and_high_memory)
 {
 	uint64_t high = 0;
 	size_t off;
-	int session, node, fd;
+	int session, node, fd, want = 0;
 	char *map;
 
 	EXPECT_EQ(0, access("/sys/devices/system/node/node1", F_OK));
@@ -280,7 +284,7 @@ MATRIX(nodes_and_high_memory)
 	session = self->stage == 1 ? lu_create(self->dev, "nodes") :
 				     lu_retrieve(self->dev, "nodes");
 	ASSERT_LE(0, session);
-	for (node = 0; node < 2; node++) {
+	for (node = 0; node <= BY_TURNS; node++) {
 		if (self->stage == 1) {
 			fd = memfd_on(node, &map);
 			ASSERT_LE(0, fd);
@@ -293,7 +297,8 @@ MATRIX(nodes_and_high_memory)
 			ASSERT_NE(MAP_FAILED, map);
 		}
 		for (off = 0; off < NODE_SIZE; off += LU_PAGE) {
-			ASSERT_EQ(node, node_of(map + off))
+			want = node < BY_TURNS ? node : off ? 1 - want : node_of(map);
+			ASSERT_EQ(want, node_of(map + off))
 				TH_LOG("stage %d, offset %#zx", self->stage, off);
 			high = phys_of(map + off) > high ? phys_of(map + off) : high;
 		}
