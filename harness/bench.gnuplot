@@ -15,6 +15,7 @@ set tmargin 3
 set bmargin 3.5
 set logscale xy
 set format y '%.0s%c'
+set yrange [1000:*]
 set mxtics 1
 set mytics 1
 
