@@ -32,6 +32,8 @@
 #include <linux/sched/signal.h>
 #include <linux/shmem_fs.h>
 #include <linux/slab.h>
+#include <linux/swap.h>
+#include <linux/vmstat.h>
 
 #include "internal.h"
 #include "memfd_luo.h"
@@ -580,6 +582,31 @@ static int memfd_luo_swap_in(struct memfd_luo *luo, pgoff_t *index)
 }
 
 /*
+ * Migration takes memory where the kernel's own lies, and what it gives back in
+ * exchange is of no use to the kernel. Is there enough for that which has to leave
+ * its place among @folios, and for others afterwards?
+ */
+static bool memfd_luo_can_migrate(struct folio **folios, unsigned int nr)
+{
+	long pages = 0, room;
+	struct zone *zone;
+	unsigned int i;
+
+	for (i = 0; i < nr; i++)
+		if (!folio_is_longterm_pinnable(folios[i]))
+			pages += folio_nr_pages(folios[i]);
+	if (!pages)
+		return true;
+
+	room = si_mem_available() + get_nr_swap_pages() -
+	       global_zone_page_state(NR_FREE_CMA_PAGES);
+	for_each_populated_zone(zone)
+		if (zone_idx(zone) == ZONE_MOVABLE)
+			room -= zone_page_state(zone, NR_FREE_PAGES);
+	return room >= pages;
+}
+
+/*
  * One step of the walk, from *@index on.
  *
  * Return: 1 if there is more; 0 at the end; -EAGAIN to try again, after folios
@@ -608,6 +635,8 @@ static int memfd_luo_step(struct memfd_luo *luo, pgoff_t *index)
 		if (err)
 			break;
 	}
+	if (!err && !memfd_luo_can_migrate(folios, nr))
+		err = -ENOMEM;
 	if (!err && !nr)
 		*index = indices[0];
 
@@ -623,7 +652,8 @@ static int memfd_luo_step(struct memfd_luo *luo, pgoff_t *index)
 	if (!nr)
 		err = memfd_luo_swap_in(luo, index);
 	else
-		err = check_and_migrate_movable_folios(nr, folios);
+		/* As much as the file is large: rather fail than have a process killed. */
+		err = check_and_migrate_movable_folios(nr, folios, __GFP_RETRY_MAYFAIL);
 	if (!err && nr)
 		err = memfd_luo_keep_batch(luo, folios, indices, nr, index);
 	return err ?: 1;

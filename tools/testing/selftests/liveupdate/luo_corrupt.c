@@ -326,8 +326,8 @@ TEST_F_TIMEOUT(corrupt, token_twice, LU_TIMEOUT)
  * first is moved from page 0 to page 255. The others begin at page @from. The file is
  * lost, but not what its description names from page 255 on: that may be anybody's.
  */
-static void overlap(struct __test_metadata *_metadata, FIXTURE_DATA(corrupt) * self,
-		    int from)
+static void extents_of_one_page(struct __test_metadata *_metadata,
+				FIXTURE_DATA(corrupt) * self, int from)
 {
 	const int pages = 1024;
 	int session, fd, i;
@@ -365,13 +365,13 @@ static void overlap(struct __test_metadata *_metadata, FIXTURE_DATA(corrupt) * s
 
 TEST_F_TIMEOUT(corrupt, memfd_overlap, LU_TIMEOUT)
 {
-	overlap(_metadata, self, 1);
+	extents_of_one_page(_metadata, self, 1);
 }
 
 /* The two are near enough to be taken together. */
 TEST_F_TIMEOUT(corrupt, memfd_overlap_at_once, LU_TIMEOUT)
 {
-	overlap(_metadata, self, 240);
+	extents_of_one_page(_metadata, self, 240);
 }
 
 /*
