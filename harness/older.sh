@@ -44,6 +44,8 @@ oldest()
 build()
 {
 	local -x BUILD=$OLDER/build LU_LOCKED='' FLAVOUR=''
+	# Its files are its own, also if build/ lies in this repository.
+	local -x GIT_CEILING_DIRECTORIES=$OLDER
 
 	"$OLDER/source/harness/tree.sh"
 	EVERYDAY=1 PROGRAMS=1 "$OLDER/source/harness/kernel.sh"
