@@ -44,7 +44,8 @@
 
 LIST=$TOP/tools/testing/selftests/liveupdate/qemu-tests.list
 RESULTS=$BUILD/results$FLAVOUR/$$	# of this run: there may be another
-GUESTS=${GUESTS:-2}
+# Some wait for something most of the time.
+GUESTS=${GUESTS:-$(($(nproc) + 1))}
 PATTERN=${1:-${T:-}}
 EMULATED=0
 
