@@ -31,6 +31,7 @@
 
 #define pr_fmt(fmt) "KHO: " fmt
 
+#include <kunit/static_stub.h>
 #include <kunit/visibility.h>
 #include <linux/bitmap.h>
 #include <linux/crash_dump.h>
@@ -59,6 +60,8 @@ static atomic_long_t kho_nr_runs;
  */
 void __init __kho_give_up(void)
 {
+	KUNIT_STATIC_STUB_REDIRECT(__kho_give_up);
+
 	kho_in.fdt_phys = 0;
 	kho_scratch_drop();
 	memblock_kho_open_all();

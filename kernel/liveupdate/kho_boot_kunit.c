@@ -3,8 +3,11 @@
  * Unit tests of what the boot checks in the map of the previous kernel, and of
  * how memory is freed around what is kept.
  */
+#include <kunit/static_stub.h>
 #include <kunit/test.h>
 #include <linux/bitmap.h>
+#include <linux/initrd.h>
+#include <linux/memblock.h>
 #include <linux/mm.h>
 #include <linux/prandom.h>
 
@@ -263,11 +266,109 @@ static void __init kho_boot_test_free_around(struct kunit *test)
 	kho_test_keep(test, t, false);
 }
 
+/* Two pages, as if memblock had given them out. */
+static struct page __init *kho_test_late_pages(struct kunit *test)
+{
+	struct page *page = alloc_pages(GFP_KERNEL, 1);
+
+	KUNIT_ASSERT_NOT_NULL(test, page);
+	split_page(page, 1);
+	return page;
+}
+
+/* What is freed when memory has been counted is counted, too. */
+static void __init kho_boot_test_free_late(struct kunit *test)
+{
+	unsigned long managed, total;
+	struct page *page;
+
+	wait_for_initramfs();
+	page = kho_test_late_pages(test);
+	managed = zone_managed_pages(page_zone(page));
+	total = totalram_pages();
+	memblock_free_late(page_to_phys(page), 2 * PAGE_SIZE);
+	KUNIT_EXPECT_EQ(test, managed + 2, zone_managed_pages(page_zone(page)));
+	KUNIT_EXPECT_EQ(test, total + 2, totalram_pages());
+	adjust_managed_page_count(page, -2);
+}
+
+#ifdef CONFIG_DEFERRED_STRUCT_PAGE_INIT
+/* The allocator would look at pages beside it that have no contents yet. */
+static void __init kho_boot_test_free_deferred(struct kunit *test)
+{
+	struct page *page = kho_test_late_pages(test);
+	unsigned long *deferred = &NODE_DATA(page_to_nid(page))->first_deferred_pfn;
+	unsigned long managed, total, was = *deferred;
+
+	wait_for_initramfs();
+	managed = zone_managed_pages(page_zone(page));
+	total = totalram_pages();
+	*deferred = page_to_pfn(page) + 1;
+	memblock_free_late(page_to_phys(page), 2 * PAGE_SIZE);
+	*deferred = was;
+	KUNIT_EXPECT_EQ(test, managed + 1, zone_managed_pages(page_zone(page)));
+	KUNIT_EXPECT_EQ(test, 1, page_ref_count(page + 1));
+	__free_page(page + 1);
+	adjust_managed_page_count(page, -1);
+	totalram_pages_add(total - totalram_pages());
+}
+#endif
+
+/* How often a map was given up. */
+static unsigned int kho_test_given_up __initdata;
+
+static void __init kho_test_give_up(void)
+{
+	kho_test_given_up++;
+}
+
+static bool __init kho_test_may_hold_node(phys_addr_t phys)
+{
+	return true;
+}
+
+/* A map is given up if it is not the one that the checksums are of. */
+static void __init kho_boot_test_sums(struct kunit *test)
+{
+	struct kho_check_ser check = {}, other;
+	phys_addr_t root = kho_in.map_root;
+	struct kho_map_sum sum;
+
+	kho_map_sum(test->priv, &sum);
+	check.map_nodes = sum.nodes;
+	check.map_crc = sum.crc;
+	kho_test_given_up = 0;
+	kho_in.map_root = kho_map_root(test->priv);
+	kunit_activate_static_stub(test, __kho_give_up, kho_test_give_up);
+	kunit_activate_static_stub(test, kho_may_hold_node,
+				   kho_test_may_hold_node);
+
+	KUNIT_EXPECT_TRUE(test, kho_verify_map(&check));
+	KUNIT_EXPECT_EQ(test, 0, kho_test_given_up);
+	other = check;
+	other.map_crc ^= 1;
+	KUNIT_EXPECT_FALSE(test, kho_verify_map(&other));
+	KUNIT_EXPECT_EQ(test, 1, kho_test_given_up);
+	other = check;
+	other.map_nodes++;
+	KUNIT_EXPECT_FALSE(test, kho_verify_map(&other));
+	KUNIT_EXPECT_EQ(test, 2, kho_test_given_up);
+
+	kunit_deactivate_static_stub(test, kho_may_hold_node);
+	kunit_deactivate_static_stub(test, __kho_give_up);
+	kho_in.map_root = root;
+}
+
 static struct kunit_case kho_boot_cases[] __refdata = {
 	KUNIT_CASE(kho_boot_test_free_around),
 	KUNIT_CASE(kho_boot_test_apart),
 	KUNIT_CASE(kho_boot_test_apart_wide),
 	KUNIT_CASE(kho_boot_test_keys),
+	KUNIT_CASE(kho_boot_test_sums),
+	KUNIT_CASE(kho_boot_test_free_late),
+#ifdef CONFIG_DEFERRED_STRUCT_PAGE_INIT
+	KUNIT_CASE(kho_boot_test_free_deferred),
+#endif
 	{}
 };
 

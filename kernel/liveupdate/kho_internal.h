@@ -297,6 +297,7 @@ struct kho_leaf {
 #if IS_ENABLED(CONFIG_KUNIT)
 bool kho_leaf_init(struct kho_leaf *leaf, u64 key, const unsigned long *bits);
 bool kho_leaf_is_apart(struct kho_leaf *leaf, phys_addr_t root, u64 orders);
+bool kho_may_hold_node(phys_addr_t phys);
 #endif
 
 /* kho_vmalloc.c */

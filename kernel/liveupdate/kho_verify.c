@@ -15,6 +15,7 @@
 
 #define pr_fmt(fmt) "KHO: " fmt
 
+#include <kunit/static_stub.h>
 #include <kunit/visibility.h>
 #include <linux/bitmap.h>
 #include <linux/crc32.h>
@@ -38,12 +39,13 @@ bool __init kho_is_ram_page(phys_addr_t phys)
 	       memblock_is_region_memory(phys, PAGE_SIZE);
 }
 
-/* A place where the previous kernel may have left something. */
-static bool __init kho_may_hold(phys_addr_t phys, phys_addr_t size)
+/* A page where the previous kernel may have left a node. */
+VISIBLE_IF_KUNIT bool __init kho_may_hold_node(phys_addr_t phys)
 {
-	return memblock_is_region_memory(phys, size) &&
-	       !kho_scratch_overlap(phys, size) &&
-	       !memblock_is_region_reserved(phys, size);
+	KUNIT_STATIC_STUB_REDIRECT(kho_may_hold_node, phys);
+
+	return kho_is_ram_page(phys) && !kho_scratch_overlap(phys, PAGE_SIZE) &&
+	       !memblock_is_region_reserved(phys, PAGE_SIZE);
 }
 
 struct kho_verify {
@@ -62,7 +64,7 @@ static int __init kho_verify_node(struct kho_map_walk *walk, phys_addr_t phys)
 			    verify->max_nodes);
 		return -EBADMSG;
 	}
-	if (!kho_is_ram_page(phys) || !kho_may_hold(phys, PAGE_SIZE)) {
+	if (!kho_may_hold_node(phys)) {
 		kho_give_up("page map has a node at %pa, expected a page of RAM outside of scratch",
 			    &phys);
 		return -EBADMSG;
