@@ -159,6 +159,36 @@ static void kho_restore_test_zones(struct kunit *test)
 	}
 }
 
+/* A border that lies within a run: the second half of it is another zone's. */
+static void kho_restore_test_border(struct kunit *test)
+{
+	const unsigned long half = KHO_TEST_PAGES / 2;
+	struct page *page = kho_test_pages(test), *second = page + half;
+	const struct kho_run run = {
+		.pfn = page_to_pfn(page), .nr = KHO_TEST_PAGES,
+	};
+	enum zone_type zone = page_zonenum(page), other = zone ? zone - 1 : 1;
+	unsigned long managed[2], i;
+
+	for (i = half; i < KHO_TEST_PAGES; i++)
+		set_page_zone(page + i, other);
+	managed[0] = zone_managed_pages(page_zone(page));
+	managed[1] = zone_managed_pages(page_zone(second));
+	KUNIT_ASSERT_EQ(test, 0, kho_preserve_runs(&run, 1));
+	KUNIT_EXPECT_TRUE(test, kho_restore_runs(&run, 1));
+
+	KUNIT_EXPECT_EQ(test, managed[0] + half,
+			zone_managed_pages(page_zone(page)));
+	KUNIT_EXPECT_EQ(test, managed[1] + half,
+			zone_managed_pages(page_zone(second)));
+	adjust_managed_page_count(page, -(long)half);
+	adjust_managed_page_count(second, -(long)half);
+	for (i = half; i < KHO_TEST_PAGES; i++)
+		set_page_zone(page + i, zone);
+	for (i = 0; i < KHO_TEST_PAGES; i++)
+		__free_page(page + i);
+}
+
 /* An area that is preserved, and is this kernel's no more. */
 static void kho_test_incoming_area(struct kunit *test, struct page **list,
 				   struct kho_vmalloc *desc)
@@ -240,6 +270,7 @@ static struct kunit_case kho_restore_cases[] = {
 	KUNIT_CASE(kho_restore_test_folio),
 	KUNIT_CASE(kho_restore_test_pages),
 	KUNIT_CASE(kho_restore_test_zones),
+	KUNIT_CASE(kho_restore_test_border),
 	KUNIT_CASE(kho_restore_test_vmalloc),
 	KUNIT_CASE(kho_restore_test_vmalloc_poison),
 	{}
