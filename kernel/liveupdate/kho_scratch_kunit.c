@@ -3,6 +3,7 @@
  * Unit tests of scratch: what is asked for, and what another kernel chose.
  */
 #include <kunit/test.h>
+#include <linux/cma.h>
 #include <linux/mm.h>
 #include <linux/sizes.h>
 
@@ -163,6 +164,30 @@ static void __init kho_scratch_test_lacks(struct kunit *test)
 				    "node %u", i);
 }
 
+/* All page blocks are for movable pages only, and are counted as such. */
+static void __init kho_scratch_test_blocks(struct kunit *test)
+{
+	unsigned long pfn, end, pages = 0, counted = 0;
+	struct zone *zone;
+	unsigned int i;
+
+	for (i = 0; i < kho_scratch_cnt; i++) {
+		pfn = PHYS_PFN(kho_scratch[i].addr);
+		end = pfn + PHYS_PFN(kho_scratch[i].size);
+		for (pfn = pageblock_start_pfn(pfn); pfn < end;
+		     pfn += pageblock_nr_pages) {
+			KUNIT_EXPECT_TRUE_MSG(test,
+					      is_migrate_cma_page(pfn_to_page(pfn)),
+					      "page block at %#lx", pfn);
+			pages += pageblock_nr_pages;
+		}
+	}
+	for_each_populated_zone(zone)
+		counted += zone_cma_pages(zone);
+	KUNIT_EXPECT_LE(test, pages, counted);
+	KUNIT_EXPECT_EQ(test, counted, totalcma_pages);
+}
+
 static struct kunit_case __refdata kho_scratch_cases[] = {
 	KUNIT_CASE(kho_scratch_test_sizes),
 	KUNIT_CASE(kho_scratch_test_percent),
@@ -170,6 +195,7 @@ static struct kunit_case __refdata kho_scratch_cases[] = {
 	KUNIT_CASE(kho_scratch_test_valid),
 	KUNIT_CASE(kho_scratch_test_overlap),
 	KUNIT_CASE(kho_scratch_test_lacks),
+	KUNIT_CASE(kho_scratch_test_blocks),
 	{}
 };
 
