@@ -39,7 +39,7 @@ void *kho_out_fdt __ro_after_init;
 static DEFINE_MUTEX(kho_fdt_lock);
 
 /* The jump is near: the root FDT does not change any more. */
-static bool kho_fdt_closed;
+VISIBLE_IF_KUNIT bool kho_fdt_closed;
 
 /*
  * Copy of the previous kernel's root FDT; %NULL if there was none. A subtree of
@@ -47,7 +47,7 @@ static bool kho_fdt_closed;
  * this kernel, or could not make sense of it. This is not noted in our root FDT
  * itself, so that what was handed over finds room to go on whatever its size.
  */
-static void *kho_carried __ro_after_init;
+VISIBLE_IF_KUNIT void *kho_carried __ro_after_init;
 
 /*
  * The previous kernel's state is kept, and nobody here can hand it on or give it

@@ -327,6 +327,8 @@ void kho_close_root(void);
 void *kho_copy_blob(const void *fdt, const char *name, size_t *size);
 
 #if IS_ENABLED(CONFIG_KUNIT)
+extern void *kho_carried;
+extern bool kho_fdt_closed;
 int kho_make_tree(void *fdt, const void *from);
 #endif
 

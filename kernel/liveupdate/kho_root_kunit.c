@@ -6,6 +6,8 @@
 #include <kunit/test.h>
 #include <linux/crc32.h>
 #include <linux/io.h>
+#include <linux/kexec.h>
+#include <linux/kho_kexec.h>
 #include <linux/libfdt.h>
 #include <linux/mm.h>
 
@@ -109,6 +111,86 @@ static void kho_root_test_names(struct kunit *test)
 	KUNIT_EXPECT_FALSE(test, kho_carries_state());
 }
 
+/* A blob can be read if all of it is preserved. */
+static void kho_root_test_blob(struct kunit *test)
+{
+	struct page *page = alloc_pages(GFP_KERNEL, 1);
+	void *blob, *copy;
+	size_t size;
+
+	KUNIT_ASSERT_NOT_NULL(test, page);
+	split_page(page, 1);
+	blob = page_address(page);
+	KUNIT_ASSERT_EQ(test, 0, kho_preserve_pages(page, 1));
+
+	KUNIT_EXPECT_EQ(test, 0, kho_add_subtree("test", blob, PAGE_SIZE));
+	copy = kho_copy_blob(kho_out_fdt, "test", &size);
+	if (!IS_ERR(copy)) {
+		KUNIT_EXPECT_EQ(test, size, PAGE_SIZE);
+		kvfree(copy);
+	}
+	KUNIT_EXPECT_FALSE(test, IS_ERR(copy));
+	kho_remove_subtree(blob);
+
+	KUNIT_EXPECT_EQ(test, 0, kho_add_subtree("test", blob, PAGE_SIZE + 1));
+	copy = kho_copy_blob(kho_out_fdt, "test", &size);
+	KUNIT_EXPECT_EQ(test, -ENOENT, PTR_ERR_OR_ZERO(copy));
+	if (!IS_ERR(copy))
+		kvfree(copy);
+	kho_remove_subtree(blob);
+
+	kho_unpreserve_pages(page, 1);
+	__free_page(page);
+	__free_page(page + 1);
+}
+
+/* What goes on without anybody here who holds it is state to lose, until it is freed. */
+static void __init kho_root_test_carried(struct kunit *test)
+{
+	struct kimage *image = kunit_kzalloc(test, sizeof(*image), GFP_KERNEL);
+	void *carried = kunit_kzalloc(test, PAGE_SIZE, GFP_KERNEL);
+	unsigned int total = kho_test_subtrees(kho_out_fdt);
+	void *blob, *was = kho_carried;
+
+	KUNIT_ASSERT_NOT_NULL(test, image);
+	KUNIT_ASSERT_NOT_NULL(test, carried);
+	image->type = KEXEC_TYPE_DEFAULT;
+	if (kho_kexec_check(image))
+		kunit_skip(test, "there is state already");
+	blob = kho_alloc_preserve(PAGE_SIZE);
+	KUNIT_ASSERT_FALSE(test, IS_ERR(blob));
+	KUNIT_EXPECT_EQ(test, 0, kho_add_subtree("test", blob, PAGE_SIZE));
+	KUNIT_EXPECT_EQ(test, 0, kho_make_tree(carried, NULL));
+	KUNIT_EXPECT_LT(test, 0, fdt_add_subnode(carried, 0, "test"));
+
+	kho_carried = carried;
+	KUNIT_EXPECT_TRUE(test, kho_carries_state());
+	KUNIT_EXPECT_EQ(test, -EOPNOTSUPP, kho_kexec_check(image));
+	kho_unpreserve_free(blob);
+	KUNIT_EXPECT_FALSE(test, kho_carries_state());
+	KUNIT_EXPECT_EQ(test, 0, kho_kexec_check(image));
+	KUNIT_EXPECT_EQ(test, total, kho_test_subtrees(kho_out_fdt));
+	kho_carried = was;
+}
+
+/* When the jump is near nothing comes and nothing goes. */
+static void kho_root_test_closed(struct kunit *test)
+{
+	void *blob = kho_test_blob(test), *other = kho_test_blob(test);
+	unsigned int total = kho_test_subtrees(kho_out_fdt);
+
+	KUNIT_ASSERT_EQ(test, 0, kho_add_subtree("test", blob, 1));
+	kho_kexec_commit();
+	KUNIT_EXPECT_EQ(test, -EBUSY, kho_add_subtree("other", other, 1));
+	kho_remove_subtree(blob);
+	KUNIT_EXPECT_EQ(test, total + 1, kho_test_subtrees(kho_out_fdt));
+	kho_fdt_closed = false;
+
+	kho_remove_subtree(other);
+	kho_remove_subtree(blob);
+	KUNIT_EXPECT_EQ(test, total, kho_test_subtrees(kho_out_fdt));
+}
+
 /* The polynomial bit by bit, the lowest first. */
 static u32 kho_test_crc32c(u32 crc, const u8 *p, size_t len)
 {
@@ -146,6 +228,9 @@ static void kho_root_test_crc32c(struct kunit *test)
 static struct kunit_case __refdata kho_root_cases[] = {
 	KUNIT_CASE(kho_root_test_full),
 	KUNIT_CASE(kho_root_test_names),
+	KUNIT_CASE(kho_root_test_blob),
+	KUNIT_CASE(kho_root_test_carried),
+	KUNIT_CASE(kho_root_test_closed),
 	KUNIT_CASE(kho_root_test_crc32c),
 	{}
 };
