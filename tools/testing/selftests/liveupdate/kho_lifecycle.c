@@ -37,7 +37,7 @@ static long near(long a, long b)
 
 /*
  * lu.updates= in a row, with the same sessions: memory is what it was after the
- * update before, scratch where it was.
+ * update before, scratch where it was, and nothing else is taken along.
  */
 static const struct {
 	const char *name;
@@ -82,6 +82,7 @@ LIFECYCLE(updates)
 	long last = lu_param_u64("lu.updates") + 1, kib, total;
 	uint64_t number[1][2];
 	struct areas areas;
+	uint64_t preserved;
 	char more[160];
 	size_t i;
 
@@ -93,13 +94,16 @@ LIFECYCLE(updates)
 
 	kib = lu_free_kib();
 	total = lu_total_kib();
+	preserved = preserved_kib();
 	ASSERT_EQ(0, read_areas(&areas));
 	ASSERT_EQ(1, read_lines("/sys/kernel/liveupdate/number", number, 1));
 	EXPECT_EQ(self->stage - 1, (int)number[0][0]);
 	printf("# %d: MemTotal %ld KiB, MemFree %ld KiB, %ju KiB preserved\n", self->stage,
-	       total, kib, (uintmax_t)preserved_kib());
-	if (self->stage > 1)
+	       total, kib, (uintmax_t)preserved);
+	if (self->stage > 1) {
 		EXPECT_EQ(lu_param_u64("lu.areas"), areas.hash);
+		EXPECT_EQ(lu_param_u64("lu.preserved"), preserved);
+	}
 	/* The first one did not start from a kexec. */
 	if (self->stage > 2) {
 		EXPECT_GE(1024, near(kib, lu_param_u64("lu.kib")));
@@ -110,8 +114,8 @@ LIFECYCLE(updates)
 	for (i = 0; i < ARRAY_SIZE(kept); i++)
 		if (kept[i].size)
 			ASSERT_EQ(0, lu_preserve(session[i], fd[i], i));
-	snprintf(more, sizeof(more), "lu.kib=%ld lu.total=%ld lu.areas=%ju", kib, total,
-		 (uintmax_t)areas.hash);
+	snprintf(more, sizeof(more), "lu.kib=%ld lu.total=%ld lu.areas=%ju lu.preserved=%ju",
+		 kib, total, (uintmax_t)areas.hash, (uintmax_t)preserved);
 	LU_KEXEC_WITH(self->stage + 1, more);
 }
 
