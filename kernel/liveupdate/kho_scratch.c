@@ -582,9 +582,9 @@ void __init kho_scratch_protect(void)
 /**
  * kho_scratch_late - finish the areas when all pages are initialized
  *
- * Blocks of which a free page went through the allocator are MIGRATE_CMA
- * already. The rest is in use by this kernel for now; what it frees of them
- * must not become memory that may be preserved.
+ * Blocks of which a page was free at boot are MIGRATE_CMA already, and so are
+ * those that kho_scratch_protect() knows of. None may be left out, whoever took
+ * it: it would become memory of the kernel's, where nothing can be preserved.
  *
  * Context: before the first page of the kernel's own memory is freed.
  */

@@ -149,10 +149,31 @@ static int huge_memfd(void)
 	return fd;
 }
 
+/* What lies in page blocks for movable pages that can be had back: MIGRATE_CMA. */
+static uint64_t cma_size(void)
+{
+	FILE *f = fopen("/proc/pagetypeinfo", "re");
+	uintmax_t per_block = 0, blocks = 0, n;
+	bool counts = false;
+	char line[256];
+
+	while (f && fgets(line, sizeof(line), f)) {
+		if (sscanf(line, "Pages per block: %ju", &n) == 1)
+			per_block = n;
+		else if (!strncmp(line, "Number of", strlen("Number of")))
+			counts = strstr(line, "of blocks type") && strstr(line, "CMA");
+		else if (counts && sscanf(line, "Node %*d, zone %*s %*d %*d %*d %*d %ju", &n) == 1)
+			blocks += n;
+	}
+	if (f)
+		fclose(f);
+	return blocks * per_block * LU_PAGE;
+}
+
 static void check_scratch(struct __test_metadata *_metadata)
 {
 	char buf[4096] = {}, *line = buf, *rest;
-	unsigned long long addr, size;
+	unsigned long long addr, size, total = 0;
 	unsigned int areas = 0;
 	int fields;
 
@@ -165,9 +186,12 @@ static void check_scratch(struct __test_metadata *_metadata)
 		/* A kernel with larger page blocks than this one's takes them, too. */
 		EXPECT_EQ(0, (addr | size) % (4 * LU_MIB));
 		EXPECT_LT(0, size);
+		total += size;
 		areas++;
 	}
 	EXPECT_LT(0, areas);
+	/* The kernel's own memory is not among what becomes free of it. */
+	EXPECT_LE(total, cma_size());
 }
 
 static void check_out(struct __test_metadata *_metadata)
