@@ -250,6 +250,32 @@ static int memfd_on(int node, char **map)
 	return fd;
 }
 
+/*
+ * Memory of node 1 that is freed only when all CPUs are up: what comes before is a
+ * section of the node's last zone.
+ */
+#define LATE_MEMORY	(4 * LU_GIB + 128 * LU_MIB)
+
+/* Have what comes before it in use, until the jump. */
+static int use_up_early_memory(void)
+{
+	const size_t size = 4 * LU_MIB;
+	unsigned long mask = 1UL << 1;
+	char *map;
+	int i;
+
+	for (i = 0; i < 64; i++) {
+		map = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+		if (map == MAP_FAILED ||
+		    syscall(SYS_mbind, map, size, MPOL_BIND, &mask, 8 * sizeof(mask), 0) ||
+		    madvise(map, size, MADV_POPULATE_WRITE))
+			return -errno;
+		if (phys_of(map + size - LU_PAGE) >= LATE_MEMORY)
+			return 0;
+	}
+	return -ENOENT;
+}
+
 /* What zones have of memory, all together. */
 static long managed_kib(void)
 {
@@ -273,7 +299,7 @@ MATRIX(nodes_and_high_memory)
 {
 	uint64_t high = 0;
 	size_t off;
-	int session, node, fd, want = 0;
+	int session, node, fd, want = 0, late = 0;
 	char *map;
 
 	EXPECT_EQ(0, access("/sys/devices/system/node/node1", F_OK));
@@ -284,6 +310,8 @@ MATRIX(nodes_and_high_memory)
 	session = self->stage == 1 ? lu_create(self->dev, "nodes") :
 				     lu_retrieve(self->dev, "nodes");
 	ASSERT_LE(0, session);
+	if (self->stage == 1)
+		ASSERT_EQ(0, use_up_early_memory());
 	for (node = 0; node <= BY_TURNS; node++) {
 		if (self->stage == 1) {
 			fd = memfd_on(node, &map);
@@ -301,9 +329,12 @@ MATRIX(nodes_and_high_memory)
 			ASSERT_EQ(want, node_of(map + off))
 				TH_LOG("stage %d, offset %#zx", self->stage, off);
 			high = phys_of(map + off) > high ? phys_of(map + off) : high;
+			late += phys_of(map + off) >= LATE_MEMORY;
 		}
 	}
 	EXPECT_LE(4 * LU_GIB, high);
+	TH_LOG("%d pages are freed late", late);
+	EXPECT_LT((int)(NODE_SIZE / LU_PAGE / 2), late);
 	/* Also what UEFI gave back when memory was counted already. */
 	EXPECT_EQ(managed_kib(), lu_total_kib());
 	if (self->stage == 1)
