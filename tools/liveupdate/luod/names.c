@@ -32,6 +32,22 @@ void name_to_kernel(char kernel[LUO_NAME_SIZE], uid_t uid, const char *name)
 	snprintf(kernel, LUO_NAME_SIZE, PREFIX "%u/%s", uid, name);
 }
 
+/*
+ * How it is called in the service manager's store, which does without ":", and
+ * whether something there is called like one.
+ */
+void name_to_store(char store[LUO_NAME_SIZE], uid_t uid, const char *name)
+{
+	name_to_kernel(store, uid, name);
+	while ((store = strchr(store, ':')))
+		*store = '%';
+}
+
+bool name_of_store(const char *name)
+{
+	return !strncmp(name, PREFIX, strlen(PREFIX));
+}
+
 /* Whether it is a session of a client, and of whom: only as we write it. */
 bool name_from_kernel(const char *kernel, uid_t *uid, char name[LUO_AGENT_NAME_SIZE])
 {

@@ -22,6 +22,8 @@
 int name_compare(uid_t uid_a, const char *a, uid_t uid_b, const char *b);
 bool name_valid(const char *name);
 void name_to_kernel(char kernel[LUO_NAME_SIZE], uid_t uid, const char *name);
+void name_to_store(char store[LUO_NAME_SIZE], uid_t uid, const char *name);
+bool name_of_store(const char *name);
 bool name_from_kernel(const char *kernel, uid_t *uid, char name[LUO_AGENT_NAME_SIZE]);
 void name_printable(char to[NAME_PRINTABLE_SIZE], const char *kernel);
 
