@@ -184,8 +184,20 @@ check_completion()
 	[[ ${#COMPREPLY[@]} -eq 0 ]] || fail 'completes what is complete'
 }
 
+# What systemd keeps for luod: all the names are one string, which exec takes up to
+# 128 KiB of; and systemd does not try to take it into the next kernel.
+check_unit()
+{
+	local unit=$ROOT/usr/lib/systemd/system/luod.service max name=64
+
+	max=$(sed -n 's/^FileDescriptorStoreMax=//p' "$unit")
+	((max > 0 && max * name < 127 * 1024)) || fail "a store for $max descriptors"
+	grep -q -x 'FileDescriptorStorePreserve=restart' "$unit" || fail 'a store that is to stay'
+}
+
 check_files
 check_symbols
 check_programs
 check_pages
+check_unit
 check_completion

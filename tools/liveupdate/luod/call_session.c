@@ -96,6 +96,27 @@ static int get_session(struct call *call, bool *before)
 	return fd;
 }
 
+/*
+ * Kept since an update that a luod had begun which died: what its client has
+ * preserved is in it. What came from the previous kernel is found by name.
+ */
+static int claim(struct call *call, struct session *session)
+{
+	char kernel[LUO_NAME_SIZE];
+	int err;
+
+	name_to_kernel(kernel, session->uid, session->name);
+	err = luo_retrieve(call->device, kernel);
+	if (err >= 0)
+		close(err);
+	if (err == -EINVAL)
+		after_returned(session->uid, session->name);
+	put_string(call->reply, "origin", err == -EINVAL ? "before" : "kept");
+	session_claim(session, call->conn);
+	call->fd = session->fd;
+	return 0;
+}
+
 static int add(struct call *call, const char *name, int fd)
 {
 	if (session_add(call->conn, name, fd))
@@ -108,9 +129,12 @@ static int add(struct call *call, const char *name, int fd)
 int call_session(struct call *call)
 {
 	const char *name = call->req.name;
+	struct session *session = session_find(call->conn->uid, name);
 	bool before;
 	int err, fd;
 
+	if (session && !session->conn)
+		return check_quiet(call) ?: claim(call, session);
 	err = check_quiet(call) ?: check_free(call, call->conn->uid, name);
 	if (err)
 		return err;
@@ -127,9 +151,32 @@ int call_session(struct call *call)
 	return 0;
 }
 
+/* Whoever has a session that is kept is who it is kept for: two copies are one too many. */
+static int attach_kept(struct call *call, struct session *session, int fd)
+{
+	int err = check_quiet(call);
+
+	if (err)
+		return err;
+	close(fd);
+	session_claim(session, call->conn);
+	return 0;
+}
+
+static int attach_new(struct call *call, const char *name, int fd)
+{
+	/* The kernel has it already: no limit keeps it from being asked. */
+	int err = check_quiet(call) ?: check_free(call, call->conn->uid, name);
+
+	if (!err)
+		err = session_add(call->conn, name, fd) ? 0 : -ENOMEM;
+	return err;
+}
+
 static int attach(struct call *call, int fd)
 {
 	char kernel[LUO_NAME_SIZE], name[LUO_AGENT_NAME_SIZE];
+	struct session *session;
 	uid_t uid;
 	int err;
 
@@ -138,10 +185,11 @@ static int attach(struct call *call, int fd)
 	if (!name_from_kernel(kernel, &uid, name) || uid != call->conn->uid)
 		return call_fail(call, -EINVAL, "this session is not from luod for uid %u",
 				 call->conn->uid);
-	/* The kernel has it already: no limit keeps it from being asked. */
-	err = check_quiet(call) ?: check_free(call, uid, name);
-	if (!err)
-		err = session_add(call->conn, name, fd) ? 0 : -ENOMEM;
+	session = session_find(uid, name);
+	if (session && !session->conn)
+		err = attach_kept(call, session, fd);
+	else
+		err = attach_new(call, name, fd);
 	if (!err)
 		put_string(call->reply, "name", name);
 	return err;
@@ -209,6 +257,20 @@ static int finish_by_id(struct call *call)
 	return err ? finish_error(call, err) : 0;
 }
 
+/*
+ * Nobody else has it: closing it is luod's business. In the middle of an update it is
+ * for the next kernel.
+ */
+static int finish_kept(struct call *call, struct session *session)
+{
+	int err = check_quiet(call) ?: luo_finish(session->fd);
+
+	if (err && err != -EINVAL)
+		return err;
+	session_drop(session);
+	return 0;
+}
+
 /* Not under somebody who has just come back for it: what is in it would be freed. */
 static int finish_by_name(struct call *call, uid_t uid)
 {
@@ -218,6 +280,8 @@ static int finish_by_name(struct call *call, uid_t uid)
 
 	if (session && session->conn == call->conn)
 		return luo_finish(session->fd);
+	if (session && !session->conn)
+		return finish_kept(call, session);
 	err = check_free(call, uid, call->req.name);
 	if (err)
 		return err;
@@ -289,6 +353,8 @@ static struct json_object *new_entry(const struct luo_session_info *info, bool o
 		put_bool(entry, "older", true);
 	if (session && session->conn)
 		put_number(entry, "pid", session->conn->pid);
+	else if (session)
+		put_bool(entry, "kept", true);
 	return entry;
 }
 
@@ -306,6 +372,8 @@ static void list_known(struct call *call, struct json_object *list)
 		put_string(entry, "name", session->name);
 		if (session->conn)
 			put_number(entry, "pid", session->conn->pid);
+		else
+			put_bool(entry, "kept", true);
 		json_object_array_add(list, entry);
 	}
 }

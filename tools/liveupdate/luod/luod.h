@@ -5,10 +5,11 @@
  *	main.c, server.c			start, listen
  *	call.c, call_*.c			requests, one function each
  *	update.c, after.c			before the kexec, after it
+ *	store.c					what a luod that died has left
  *	conn.c, gate.c, jump.c			lines in and out, descriptors in; the way out
  *	sessions.c, journal.c, image.c, turn.c	what luod has
  *	sync.c					file systems
- *	request.c, names.c, log.c, notify.c	leaves
+ *	request.c, names.c, log.c, notify.c, box.c	leaves
  */
 #ifndef LUOD_H
 #define LUOD_H

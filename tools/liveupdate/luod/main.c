@@ -21,6 +21,7 @@
 #include "luod.h"
 #include "notify.h"
 #include "server.h"
+#include "store.h"
 #include "turn.h"
 #include "update.h"
 
@@ -397,6 +398,8 @@ int main(int argc, char **argv)
 	image_start();
 	if (update_take_over())
 		die("the shutdown that the last luod asked for", -ENOMEM);
+	/* Not before: what is called off there drops what is kept. */
+	store_take_back();
 	look_back();
 	if (server_start(fd))
 		die("socket", -ENOMEM);

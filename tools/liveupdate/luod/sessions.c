@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
+#include <errno.h>
 #include <json-c/json.h>
 #include <search.h>
 #include <stdio.h>
@@ -6,8 +7,10 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "box.h"
 #include "conn.h"
 #include "log.h"
+#include "notify.h"
 #include "sessions.h"
 
 struct session_list sessions = TAILQ_HEAD_INITIALIZER(sessions);
@@ -22,6 +25,30 @@ static int compare(const void *a, const void *b)
 	return name_compare(x->uid, x->name, y->uid, y->name);
 }
 
+static struct session *insert(uid_t uid, const char *name, int fd)
+{
+	struct session *session = calloc(1, sizeof(*session));
+
+	if (!session)
+		return NULL;
+	session->uid = uid;
+	snprintf(session->name, sizeof(session->name), "%s", name);
+	session->fd = fd;
+	session->box = -1;
+	if (!tsearch(session, &by_name, compare)) {
+		free(session);
+		return NULL;
+	}
+	TAILQ_INSERT_TAIL(&sessions, session, link);
+	return session;
+}
+
+static void join_conn(struct session *session, struct conn *conn)
+{
+	session->conn = conn;
+	TAILQ_INSERT_TAIL(&conn->sessions, session, of_conn);
+}
+
 /**
  * session_add - remember who has a session
  * @conn: the client
@@ -32,21 +59,86 @@ static int compare(const void *a, const void *b)
  */
 struct session *session_add(struct conn *conn, const char *name, int fd)
 {
-	struct session *session = calloc(1, sizeof(*session));
+	struct session *session = insert(conn->uid, name, fd);
 
-	if (!session)
-		return NULL;
-	session->uid = conn->uid;
-	snprintf(session->name, sizeof(session->name), "%s", name);
-	session->fd = fd;
-	session->conn = conn;
-	if (!tsearch(session, &by_name, compare)) {
-		free(session);
-		return NULL;
-	}
-	TAILQ_INSERT_TAIL(&sessions, session, link);
-	TAILQ_INSERT_TAIL(&conn->sessions, session, of_conn);
+	if (session)
+		join_conn(session, conn);
 	return session;
+}
+
+/**
+ * session_keep - remember a session from the service manager's store
+ * @uid: whose it is
+ * @name: as for session_add()
+ * @fd: likewise
+ * @box: what was in the store, likewise
+ *
+ * Return: as session_add().
+ */
+struct session *session_keep(uid_t uid, const char *name, int fd, int box)
+{
+	struct session *session = insert(uid, name, fd);
+
+	if (session)
+		session->box = box;
+	return session;
+}
+
+#define STORE_STATE	"FDSTORE=1\nFDNAME=%s"
+#define REMOVE_STATE	"FDSTOREREMOVE=1\nFDNAME=%s"
+
+static int send_box(struct session *session)
+{
+	char name[LUO_NAME_SIZE], state[sizeof(STORE_STATE) + LUO_NAME_SIZE];
+
+	name_to_store(name, session->uid, session->name);
+	snprintf(state, sizeof(state), STORE_STATE, name);
+	return notify_soon(state, session->box);
+}
+
+/* Without a service manager, a session that luod keeps is lost with luod. */
+static void enter_store(struct session *session)
+{
+	int err;
+
+	if (session->box >= 0)
+		return;
+	session->box = box_make(session->fd);
+	err = session->box < 0 ? session->box : send_box(session);
+	if (!err)
+		return;
+	if (err != -EDESTADDRREQ)
+		log_warning("session %s of uid %u is lost if luod dies: it is not in the service manager's store: %s",
+			    session->name, session->uid, strerror(-err));
+	if (session->box >= 0)
+		close(session->box);
+	session->box = -1;
+}
+
+/* From here on the session ends with its other descriptors, whatever the store has. */
+static void leave_store(struct session *session)
+{
+	char name[LUO_NAME_SIZE], state[sizeof(REMOVE_STATE) + LUO_NAME_SIZE];
+
+	if (session->box < 0)
+		return;
+	box_empty(session->box);
+	close(session->box);
+	session->box = -1;
+	name_to_store(name, session->uid, session->name);
+	snprintf(state, sizeof(state), REMOVE_STATE, name);
+	notify_soon(state, -1);
+}
+
+/**
+ * session_claim - a client comes for a session that was kept
+ * @session: nobody has it
+ * @conn: the client, of the same user
+ */
+void session_claim(struct session *session, struct conn *conn)
+{
+	leave_store(session);
+	join_conn(session, conn);
 }
 
 struct session *session_find(uid_t uid, const char *name)
@@ -69,6 +161,7 @@ static void leave_conn(struct session *session)
 void session_drop(struct session *session)
 {
 	leave_conn(session);
+	leave_store(session);
 	tdelete(session, &by_name, compare);
 	TAILQ_REMOVE(&sessions, session, link);
 	close(session->fd);
@@ -106,6 +199,32 @@ struct json_object *sessions_names(const struct conn *conn)
 }
 
 /**
+ * sessions_store - a client says that it goes, and what it has is kept
+ * @conn: the client
+ */
+void sessions_store(const struct conn *conn)
+{
+	struct session *session;
+
+	TAILQ_FOREACH(session, &conn->sessions, of_conn)
+		enter_store(session);
+}
+
+/**
+ * sessions_store_again - what is in the store goes there once more
+ *
+ * What it has already, it does not take twice.
+ */
+void sessions_store_again(void)
+{
+	struct session *session;
+
+	TAILQ_FOREACH(session, &sessions, link)
+		if (session->box >= 0)
+			send_box(session);
+}
+
+/**
  * sessions_leave - a client is gone
  * @conn: the client
  * @keep: keep its sessions for the update
@@ -116,7 +235,9 @@ void sessions_leave(struct conn *conn, bool keep)
 
 	while ((session = TAILQ_FIRST(&conn->sessions))) {
 		leave_conn(session);
-		if (!keep)
+		if (keep)
+			enter_store(session);
+		else
 			session_drop(session);
 	}
 }
@@ -125,7 +246,7 @@ void sessions_leave(struct conn *conn, bool keep)
  * sessions_drop_left - there is no update after all
  *
  * What was preserved by clients that did not wait for it is lost: nobody could
- * get it back in this kernel.
+ * get it back in this kernel. Those that are still here have theirs themselves.
  */
 void sessions_drop_left(void)
 {
@@ -133,8 +254,10 @@ void sessions_drop_left(void)
 
 	for (session = TAILQ_FIRST(&sessions); session; session = next) {
 		next = TAILQ_NEXT(session, link);
-		if (session->conn)
+		if (session->conn) {
+			leave_store(session);
 			continue;
+		}
 		log_warning("session %s of uid %u is dropped: its client did not wait for the update",
 			    session->name, session->uid);
 		session_drop(session);

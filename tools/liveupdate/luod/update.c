@@ -495,6 +495,8 @@ int update_leave(struct conn *conn, uint64_t number)
 	    (update.state != SUSPEND && update.state != JUMP))
 		return -ESTALE;
 	conn->leaves = true;
+	/* Before the answer: from there on nobody else has to have them. */
+	sessions_store(conn);
 	return 0;
 }
 
