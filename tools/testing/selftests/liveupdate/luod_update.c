@@ -97,6 +97,8 @@ static void into_the_first(struct __test_metadata *_metadata, char *const args[]
 	ASSERT_EQ(0, luod_follow(&c, "suspend"));
 	ASSERT_EQ(0, luod_ask(&c, "{\"op\":\"leave\",\"update\":1}\n"));
 	luod_leave(&c);
+	/* That would be known to nobody else: no service manager listens any more. */
+	EXPECT_TRUE(luod_said("session forgotten of uid 1002 is lost if luod dies: "));
 	close(session);
 	ASSERT_EQ(0, luod_follow(&a, "suspend"));
 	ASSERT_EQ(KSFT_PASS, _metadata->exit_code);
