@@ -606,17 +606,17 @@ static unsigned long __init kho_kept_pages(void)
  */
 void __init kho_boot_late(void)
 {
-	phys_addr_t blocks;
-	void *fdt;
+	void *blocks, *fdt;
 
 	if (!kho_in.taken)
 		return;
 
 	/* What is freed from here on was reserved: nothing of it is kept. */
-	blocks = __pa(kho_kept.blocks);
+	blocks = kho_kept.blocks;
 	kho_kept.blocks = NULL;
-	memblock_free_late(blocks,
-			   BITS_TO_LONGS(kho_kept.nr_blocks) * sizeof(long));
+	/* memblock's own arrays are gone by now. */
+	free_reserved_area(blocks, blocks + BITS_TO_LONGS(kho_kept.nr_blocks) *
+				   sizeof(long), -1, NULL);
 
 	pr_info("%lu KiB of the previous kernel kept, %ld runs of free pages between\n",
 		kho_kept_pages() << (PAGE_SHIFT - 10),
