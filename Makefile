@@ -80,7 +80,7 @@ kernel$(1): tree
 test$(1) shell$(1) demo$(1): export FLAVOUR = $(1)
 # Without a flavour both kernels; T= is about some guests, and one kernel then.
 test$(1): kernel$(1)
-	@$(H)/$(if $(1)$(T),test,test-both).sh
+	@$(H)/$$(if $(1)$$(T),test,test-both).sh
 
 shell$(1): kernel$(1)
 	@$(H)/vm.sh
