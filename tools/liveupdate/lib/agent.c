@@ -395,13 +395,6 @@ static int take_session(struct luo_agent *agent, const char *name)
 	return fd;
 }
 
-static enum luo_origin origin_of(const char *from)
-{
-	if (from && !strcmp(from, "before"))
-		return LUO_FROM_BEFORE;
-	return from && !strcmp(from, "kept") ? LUO_KEPT : LUO_NEW;
-}
-
 int luo_agent_session(struct luo_agent *agent, const char *name, enum luo_origin *origin)
 {
 	struct json_object *request = new_request("session"), *reply;
@@ -414,7 +407,7 @@ int luo_agent_session(struct luo_agent *agent, const char *name, enum luo_origin
 	if (!err) {
 		from = get_string(reply, "origin");
 		if (origin)
-			*origin = origin_of(from);
+			*origin = from && !strcmp(from, "before") ? LUO_FROM_BEFORE : LUO_NEW;
 		err = take_session(agent, name);
 	}
 	drop_fds(agent);

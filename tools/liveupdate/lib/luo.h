@@ -197,12 +197,6 @@ struct luo_agent;
 enum luo_origin {
 	LUO_NEW = 0,		/* made in this kernel */
 	LUO_FROM_BEFORE = 1,	/* from the previous kernel: files to retrieve */
-	/*
-	 * Of this user's own, from a client that has left, see luo_agent_leave(), for an
-	 * update that did not come: what that has preserved is in it, and goes to the next
-	 * kernel, unless the caller gives the session up. Since version 1.3.
-	 */
-	LUO_KEPT = 2,
 };
 
 enum luo_event_type {
@@ -269,7 +263,7 @@ int luo_agent_fd(const struct luo_agent *agent);
  * @name: the caller's name for it, 1 to 47 letters, digits or any of "._@:+-";
  *        every user has names of their own
  * @origin: gets LUO_FROM_BEFORE if the previous kernel left it, LUO_NEW if it
- *          was made just now, LUO_KEPT if the agent has kept it; can be NULL
+ *          was made just now; can be NULL
  *
  * From here on the agent sends events, see luo_agent_event().
  *
@@ -349,8 +343,8 @@ int luo_agent_ready(struct luo_agent *agent, const struct luo_event *event);
  * there is no update after all, what is in the sessions is lost with the caller's
  * descriptors: who can wait for the kernel loses nothing. If the agent dies before the
  * kernel goes, a service manager gives them to the next agent, which keeps them for
- * the next update, or for a client of the user that asks for them; without a service
- * manager, see luod(8), they are lost. Since version 1.2 of the library.
+ * the next update, and meanwhile luo_agent_session() says -EBUSY of their names; without
+ * a service manager, see luod(8), they are lost. Since version 1.2 of the library.
  *
  * Return: 0; -ESTALE when the update was cancelled meanwhile, -ECONNRESET,
  * -EOPNOTSUPP from an agent that knows no such request.

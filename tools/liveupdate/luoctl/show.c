@@ -87,8 +87,8 @@ static void print_session(struct json_object *s)
 		printf(" %8" PRId64, pid);
 	else
 		printf(" %8s", "-");
-	printf(" %6" PRId64 "  %s%s\n", get_number(s, "session_id"), name ?: "?",
-	       get_bool(s, "older") ? " (older)" : "");
+	printf(" %6" PRId64 "  %s%s%s\n", get_number(s, "session_id"), name ?: "?",
+	       get_bool(s, "older") ? " (older)" : "", get_bool(s, "kept") ? " (kept)" : "");
 }
 
 static void print_sessions(struct json_object *reply)

@@ -56,7 +56,7 @@ int box_look(int box)
 }
 
 /**
- * box_empty - close what is in a box
+ * box_empty - close what is in a box, and all copies of the box hang up
  * @box: the box, which stays the caller's
  */
 void box_empty(int box)
@@ -65,4 +65,6 @@ void box_empty(int box)
 
 	if (fd >= 0)
 		close(fd);
+	/* A service manager that looks after what it has drops it without a message. */
+	shutdown(box, SHUT_RDWR);
 }

@@ -97,24 +97,27 @@ static int get_session(struct call *call, bool *before)
 }
 
 /*
- * Kept since an update that a luod had begun which died: what its client has
- * preserved is in it. What came from the previous kernel is found by name.
+ * Kept since an update that a luod had begun which died. What came from the previous
+ * kernel can be retrieved again; what was preserved in this one only the next gives
+ * back, and whoever does not know would end it with its connection.
  */
-static int claim(struct call *call, struct session *session)
+static int give_way(struct call *call, struct session *session)
 {
 	char kernel[LUO_NAME_SIZE];
-	int err;
+	int fd;
 
 	name_to_kernel(kernel, session->uid, session->name);
-	err = luo_retrieve(call->device, kernel);
-	if (err >= 0)
-		close(err);
-	if (err == -EINVAL)
-		after_returned(session->uid, session->name);
-	put_string(call->reply, "origin", err == -EINVAL ? "before" : "kept");
-	session_claim(session, call->conn);
-	call->fd = session->fd;
-	return 0;
+	fd = luo_retrieve(call->device, kernel);
+	if (fd == -EINVAL) {
+		session_drop(session);
+		return 0;
+	}
+	if (fd >= 0)
+		close(fd);
+	if (fd < 0 && fd != -ENOENT)
+		return fd;
+	return call_fail(call, -EBUSY, "it is kept for an update: \"luoctl finish %s\" ends it",
+			 session->name);
 }
 
 static int add(struct call *call, const char *name, int fd)
@@ -133,9 +136,11 @@ int call_session(struct call *call)
 	bool before;
 	int err, fd;
 
-	if (session && !session->conn)
-		return check_quiet(call) ?: claim(call, session);
-	err = check_quiet(call) ?: check_free(call, call->conn->uid, name);
+	err = check_quiet(call);
+	if (!err && session && !session->conn)
+		err = give_way(call, session);
+	if (!err)
+		err = check_free(call, call->conn->uid, name);
 	if (err)
 		return err;
 	fd = get_session(call, &before);

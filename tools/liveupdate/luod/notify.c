@@ -66,7 +66,8 @@ static void look_at_passed(void)
 	passed.rest = passed.names;
 	next_passed();
 	for (fd = FIRST_FD; fd < passed.end; fd++)
-		fcntl(fd, F_SETFD, FD_CLOEXEC);
+		if (fcntl(fd, F_SETFD, FD_CLOEXEC))
+			passed.end = fd;
 	unsetenv("LISTEN_PID");
 	unsetenv("LISTEN_FDS");
 	unsetenv("LISTEN_FDNAMES");

@@ -79,8 +79,10 @@ struct session *session_keep(uid_t uid, const char *name, int fd, int box)
 {
 	struct session *session = insert(uid, name, fd);
 
-	if (session)
+	if (session) {
 		session->box = box;
+		session->kept = true;
+	}
 	return session;
 }
 
@@ -138,6 +140,7 @@ static void leave_store(struct session *session)
 void session_claim(struct session *session, struct conn *conn)
 {
 	leave_store(session);
+	session->kept = false;
 	join_conn(session, conn);
 }
 
@@ -220,8 +223,9 @@ void sessions_store_again(void)
 	struct session *session;
 
 	TAILQ_FOREACH(session, &sessions, link)
-		if (session->box >= 0)
-			send_box(session);
+		if (session->box >= 0 && send_box(session))
+			log_warning("session %s of uid %u may be lost if luod dies: the service manager does not take it again",
+				    session->name, session->uid);
 }
 
 /**
@@ -246,7 +250,8 @@ void sessions_leave(struct conn *conn, bool keep)
  * sessions_drop_left - there is no update after all
  *
  * What was preserved by clients that did not wait for it is lost: nobody could
- * get it back in this kernel. Those that are still here have theirs themselves.
+ * get it back in this kernel. Those that are still here have theirs themselves,
+ * and what was kept before goes on waiting.
  */
 void sessions_drop_left(void)
 {
@@ -254,6 +259,8 @@ void sessions_drop_left(void)
 
 	for (session = TAILQ_FIRST(&sessions); session; session = next) {
 		next = TAILQ_NEXT(session, link);
+		if (session->kept)
+			continue;
 		if (session->conn) {
 			leave_store(session);
 			continue;

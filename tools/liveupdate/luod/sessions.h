@@ -27,6 +27,7 @@ struct json_object;
  * @fd: luod's copy
  * @conn: the client; NULL for one that was suspended and is gone
  * @box: what the service manager has a copy of; -1
+ * @kept: since a luod that died: no update of this one's ends it
  */
 struct session {
 	TAILQ_ENTRY(session) link;
@@ -36,6 +37,7 @@ struct session {
 	int fd;
 	struct conn *conn;
 	int box;
+	bool kept;
 };
 
 TAILQ_HEAD(session_list, session);

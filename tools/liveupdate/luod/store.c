@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 #include <errno.h>
+#include <fcntl.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
@@ -19,6 +20,8 @@
 
 #define REMOVE_STATE	"FDSTOREREMOVE=1\nFDNAME=%s"
 
+static const char twice[] = "it is there twice";
+
 /* Why this is none of what luod puts there; %NULL if it is. */
 static const char *check(int fd, const char *fdname, uid_t *uid,
 			 char name[LUO_AGENT_NAME_SIZE])
@@ -34,7 +37,7 @@ static const char *check(int fd, const char *fdname, uid_t *uid,
 	name_to_store(store, *uid, name);
 	if (strcmp(store, fdname))
 		return "there is another session in it";
-	return session_find(*uid, name) ? "it is there twice" : NULL;
+	return session_find(*uid, name) ? twice : NULL;
 }
 
 static void drop(int box, const char *fdname, const char *why)
@@ -47,29 +50,51 @@ static void drop(int box, const char *fdname, const char *why)
 	close(box);
 }
 
+/*
+ * What is in a box, as box_look() has it. It takes a descriptor, and to know what that
+ * is takes another: without those nothing can be said.
+ */
+static int look(int box, int *fd)
+{
+	int err;
+
+	*fd = fcntl(box, F_DUPFD_CLOEXEC, 0);
+	if (*fd < 0)
+		return -errno;
+	close(*fd);
+	*fd = box_look(box);
+	err = *fd < 0 ? 0 : luo_socket_session(*fd);
+	return err == -ENOTTY ? 0 : err;
+}
+
 /* False if it is nothing of luod's. */
 static bool take_back(int box, const char *fdname)
 {
 	char name[LUO_AGENT_NAME_SIZE];
-	int fd = box_look(box);
 	const char *why;
 	uid_t uid;
+	int fd, err = look(box, &fd);
 
-	why = check(fd, fdname, &uid, name);
-	if (!why && session_keep(uid, name, fd, box)) {
-		log_info("session %s of uid %u is still kept", name, uid);
-		return true;
+	why = err ? NULL : check(fd, fdname, &uid, name);
+	if (!err && !why) {
+		if (session_keep(uid, name, fd, box)) {
+			log_info("session %s of uid %u is still kept", name, uid);
+			return true;
+		}
+		err = -ENOMEM;
 	}
 	if (fd >= 0)
 		close(fd);
-	if (why) {
+	if (why == twice)
+		box_empty(box);
+	if (why)
 		drop(box, fdname, why);
-		return false;
-	}
-	/* It stays in the store: the next luod may have more memory. */
-	log_warning("session %s of uid %u cannot be kept: no memory", name, uid);
-	close(box);
-	return true;
+	else
+		/* It stays in the store: the next luod may have what it takes. */
+		log_warning("\"%s\" from the store cannot be kept: %s", fdname, strerror(-err));
+	if (err)
+		close(box);
+	return !why;
 }
 
 /**

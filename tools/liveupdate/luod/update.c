@@ -494,6 +494,8 @@ int update_leave(struct conn *conn, uint64_t number)
 	if (number != update.number || conn->answer != CONN_READY ||
 	    (update.state != SUSPEND && update.state != JUMP))
 		return -ESTALE;
+	if (conn->leaves)
+		return 0;
 	conn->leaves = true;
 	/* Before the answer: from there on nobody else has to have them. */
 	sessions_store(conn);

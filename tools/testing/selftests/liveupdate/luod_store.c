@@ -258,17 +258,17 @@ static int preserve(int session, uint64_t token)
 	return err;
 }
 
-/* Until all three are to suspend. Carol does not say that it has: it goes no further. */
-static void suspend(struct __test_metadata *_metadata, FIXTURE_DATA(store) * self)
+/* Until all are to suspend. Carol does not say that it has: it goes no further. */
+static void suspend(struct __test_metadata *_metadata, FIXTURE_DATA(store) * self, bool alice)
 {
-	struct luod_client *all[] = { &self->alice, &self->bob, &self->carol };
-	int i;
+	struct luod_client *all[] = { &self->bob, &self->carol, &self->alice };
+	int n = alice ? 3 : 2, i;
 
 	ASSERT_EQ(0, luod_load_next(&self->root));
 	ASSERT_EQ(0, luod_ask(&self->root, LUOD_UPDATE));
-	for (i = 0; i < ARRAY_SIZE(all); i++)
+	for (i = 0; i < n; i++)
 		ASSERT_EQ(0, luod_follow(all[i], "prepare"));
-	for (i = 0; i < ARRAY_SIZE(all); i++)
+	for (i = 0; i < n; i++)
 		ASSERT_EQ(0, luod_event(all[i], "suspend"));
 }
 
@@ -287,7 +287,7 @@ static int say_leave(struct luod_client *c)
 /* Whoever says that it leaves, and does not, has its session itself. */
 static void call_off(struct __test_metadata *_metadata, FIXTURE_DATA(store) * self)
 {
-	suspend(_metadata, self);
+	suspend(_metadata, self, true);
 	ASSERT_EQ(0, say_leave(&self->alice));
 	ASSERT_EQ(0, await_stored(self, 1));
 	EXPECT_TRUE(is_stored(self, ALICES));
@@ -296,10 +296,11 @@ static void call_off(struct __test_metadata *_metadata, FIXTURE_DATA(store) * se
 }
 
 /* Alice closes what she has, and Bob does not. */
-static void leave_and_die(struct __test_metadata *_metadata, FIXTURE_DATA(store) * self)
+static void leave_and_die(struct __test_metadata *_metadata, FIXTURE_DATA(store) * self, bool alice)
 {
-	suspend(_metadata, self);
-	ASSERT_EQ(0, say_leave(&self->alice));
+	suspend(_metadata, self, alice);
+	if (alice)
+		ASSERT_EQ(0, say_leave(&self->alice));
 	ASSERT_EQ(0, say_leave(&self->bob));
 	ASSERT_EQ(0, await_stored(self, 2));
 	EXPECT_TRUE(is_stored(self, ALICES));
@@ -375,7 +376,7 @@ static int show_session(struct luod_client *c, uid_t uid, int session)
 	return luod_connect(c, uid) ?: luod_ask_with(c, "{\"op\":\"attach\"}\n", &session, 1);
 }
 
-/* Whose it is gets it back, by its name or by the descriptor. */
+/* Whoever has the descriptor gets it back; who has the name would only end it. */
 static void claim(struct __test_metadata *_metadata, FIXTURE_DATA(store) * self)
 {
 	int session = be_client(&self->bob, BOB, "vm:1");
@@ -388,21 +389,28 @@ static void claim(struct __test_metadata *_metadata, FIXTURE_DATA(store) * self)
 
 	ASSERT_EQ(0, show_session(&self->bob, BOB, self->bobs));
 	ASSERT_EQ(0, await_stored(self, 1));
-	self->alices = be_client(&self->alice, ALICE, "vm:1");
-	ASSERT_LE(0, self->alices);
-	EXPECT_TRUE(luod_has(&self->alice, "\"origin\":\"kept\""));
-	EXPECT_EQ(-EEXIST, preserve(self->alices, 1));
-	ASSERT_EQ(0, await_stored(self, 0));
+	EXPECT_EQ(-EBUSY, be_client(&self->alice, ALICE, "vm:1"));
+	EXPECT_TRUE(luod_has(&self->alice, "luoctl finish vm:1"));
+	luod_leave(&self->alice);
 	ASSERT_EQ(0, show_session(&self->carol, CAROL, self->carols));
-	/* It has one descriptor of each session, and one of each connection. */
+	/* One descriptor of each session, one of each connection, and Alice's box. */
 	EXPECT_TRUE(luod_await_fds(self->luod, self->fds + 6));
+}
+
+/* An update that others call off is not the one that it is kept for. */
+static void others_call_off(struct __test_metadata *_metadata, FIXTURE_DATA(store) * self)
+{
+	suspend(_metadata, self, false);
+	ASSERT_EQ(0, luod_ask(&self->root, LUOD_CANCEL));
+	EXPECT_EQ(0, luod_ask(&self->root, SESSIONS));
+	EXPECT_TRUE(luod_has(&self->root, "\"kept\":true"));
+	EXPECT_EQ(0, luod_times_said("session vm:1 of uid 1000 is dropped"));
 }
 
 /* What nobody wants is no more at once, whatever the service manager still has. */
 static void end_one(struct __test_metadata *_metadata, FIXTURE_DATA(store) * self)
 {
 	close(self->bobs);
-	close(self->alices);
 	start(_metadata, self);
 	ASSERT_EQ(2, self->nr);
 	EXPECT_EQ(0, luod_ask(&self->root, FINISH_BOBS));
@@ -436,10 +444,11 @@ static void before(struct __test_metadata *_metadata, FIXTURE_DATA(store) * self
 	self->carols = be_client(&self->carol, CAROL, "vm");
 	ASSERT_EQ(0, preserve(self->carols, 3));
 	call_off(_metadata, self);
-	leave_and_die(_metadata, self);
+	leave_and_die(_metadata, self, true);
 	take_back(_metadata, self);
 	claim(_metadata, self);
-	leave_and_die(_metadata, self);
+	others_call_off(_metadata, self);
+	leave_and_die(_metadata, self, false);
 	end_one(_metadata, self);
 	go(_metadata, self);
 }
