@@ -36,6 +36,7 @@
 #include <linux/bitmap.h>
 #include <linux/crash_dump.h>
 #include <linux/io.h>
+#include <linux/kmemleak.h>
 #include <linux/libfdt.h>
 #include <linux/log2.h>
 #include <linux/memblock.h>
@@ -607,6 +608,7 @@ static unsigned long __init kho_kept_pages(void)
 void __init kho_boot_late(void)
 {
 	void *blocks, *fdt;
+	size_t size;
 
 	if (!kho_in.taken)
 		return;
@@ -614,9 +616,10 @@ void __init kho_boot_late(void)
 	/* What is freed from here on was reserved: nothing of it is kept. */
 	blocks = kho_kept.blocks;
 	kho_kept.blocks = NULL;
-	/* memblock's own arrays are gone by now. */
-	free_reserved_area(blocks, blocks + BITS_TO_LONGS(kho_kept.nr_blocks) *
-				   sizeof(long), -1, NULL);
+	/* As memblock_free_late(), whose arrays are gone by now. */
+	size = BITS_TO_LONGS(kho_kept.nr_blocks) * sizeof(long);
+	kmemleak_free_part_phys(__pa(blocks), size);
+	free_reserved_area(blocks, blocks + size, -1, NULL);
 
 	pr_info("%lu KiB of the previous kernel kept, %ld runs of free pages between\n",
 		kho_kept_pages() << (PAGE_SHIFT - 10),
