@@ -502,7 +502,7 @@ FILES_TEST(trial_while_another_loads)
 	ASSERT_EQ(0, luod_connect(&self->root, 0));
 	EXPECT_EQ(-ENOEXEC, luod_ask(&self->root, LUOD_UPDATE));
 	EXPECT_EQ('1', luod_loaded());
-	EXPECT_EQ(0, luod_load_next(&self->root));
+	EXPECT_EQ(0, luod_load_in_vain(&self->root));
 	EXPECT_EQ(0, luod_ask(&self->root, LUOD_STATUS));
 	EXPECT_TRUE(luod_has(&self->root, "\"image\":true"));
 	EXPECT_EQ(0, lu_unload());
@@ -513,7 +513,7 @@ FILES_TEST(trial_while_another_loads)
 /* All are suspended, and the kernel has no image to go into. */
 static void suspend(struct __test_metadata *_metadata, FIXTURE_DATA(luod) * self)
 {
-	ASSERT_EQ(0, luod_load_next(&self->root));
+	ASSERT_EQ(0, luod_load_in_vain(&self->root));
 	ASSERT_EQ(0, luod_ask(&self->root, LUOD_UPDATE));
 	ASSERT_EQ(0, luod_event(&self->a, "prepare"));
 	ASSERT_TRUE(luod_slow_holds(1));

@@ -56,7 +56,7 @@ FIXTURE_SETUP(update)
 	ASSERT_LE(0, self->session_b);
 	self->file = lu_memfd("m", LU_MIB, 1);
 	ASSERT_EQ(0, lu_preserve(self->session_a, self->file, 1));
-	ASSERT_EQ(0, luod_load_next(&self->root));
+	ASSERT_EQ(0, luod_load_in_vain(&self->root));
 }
 
 /* Whatever happened: nothing is lost, nothing is left, and it can be tried again. */
@@ -102,7 +102,7 @@ UPDATE_TEST(image_of_another)
 	ASSERT_EQ(0, lu_load_image("/host/bzImage-b", "kho=on liveupdate=on"));
 	EXPECT_EQ(-ESTALE, luod_ask(&self->root, LUOD_UPDATE));
 	EXPECT_TRUE(luod_has(&self->root, "luoctl load"));
-	ASSERT_EQ(0, luod_load_next(&self->root));
+	ASSERT_EQ(0, luod_load_in_vain(&self->root));
 	/* That one is luod's, for the next luod as well. */
 	ASSERT_EQ(128 + SIGKILL, luod_stop(self->pid, SIGKILL));
 	luod_leave(&self->root);
@@ -117,7 +117,7 @@ UPDATE_TEST(image_of_another)
 	EXPECT_EQ(0, luod_event(&self->a, "prepare"));
 	EXPECT_EQ(0, luod_ask(&self->root, LUOD_CANCEL));
 	/* As the others leave it. */
-	ASSERT_EQ(0, luod_load_next(&self->root));
+	ASSERT_EQ(0, luod_load_in_vain(&self->root));
 }
 
 /* It could, when it was loaded: the kernel is asked again, before anybody else is. */
@@ -458,7 +458,7 @@ UPDATE_TEST(cancelled_and_begun_again)
 
 	ASSERT_EQ(0, luod_ask(&self->root, LUOD_UPDATE));
 	EXPECT_EQ(-EBUSY, luod_ask(&self->root, LUOD_UPDATE));
-	EXPECT_EQ(-EBUSY, luod_load_next(&self->root));
+	EXPECT_EQ(-EBUSY, luod_load_in_vain(&self->root));
 	/* Nobody comes in now: it would not be asked. */
 	ASSERT_EQ(0, luod_connect(&c, CAROL));
 	EXPECT_EQ(-EAGAIN, luod_session(&c, "late"));
@@ -496,7 +496,7 @@ UPDATE_TEST(client_that_has_not_come_back)
 	self->pid = luod_start(NULL);
 	ASSERT_LT(0, self->pid);
 	ASSERT_EQ(0, luod_connect(&self->root, 0));
-	ASSERT_EQ(0, luod_load_next(&self->root));
+	ASSERT_EQ(0, luod_load_in_vain(&self->root));
 	ASSERT_EQ(0, luod_connect(&self->a, ALICE));
 	ASSERT_EQ(0, luod_ask_with(&self->a, ATTACH, &self->session_a, 1));
 	EXPECT_EQ(-ENOTCONN, luod_ask(&self->root, LUOD_UPDATE));
@@ -654,7 +654,7 @@ UPDATE_TEST(luod_told_to_end)
 	self->pid = luod_start(NULL);
 	ASSERT_LT(0, self->pid);
 	ASSERT_EQ(0, luod_connect(&self->root, 0));
-	ASSERT_EQ(0, luod_load_next(&self->root));
+	ASSERT_EQ(0, luod_load_in_vain(&self->root));
 }
 
 /* Killed in the middle, at each step: the clients see it, and it goes again. */
@@ -686,6 +686,6 @@ UPDATE_TEST(luod_killed)
 		ASSERT_EQ(0, luod_connect(&self->b, BOB));
 		ASSERT_EQ(0, luod_ask_with(&self->a, ATTACH, &self->session_a, 1));
 		ASSERT_EQ(0, luod_ask_with(&self->b, ATTACH, &self->session_b, 1));
-		ASSERT_EQ(0, luod_load_next(&self->root));
+		ASSERT_EQ(0, luod_load_in_vain(&self->root));
 	}
 }

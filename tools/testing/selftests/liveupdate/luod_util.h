@@ -69,6 +69,7 @@ int luod_load(struct luod_client *client, const char *image, const char *initrd,
 int luod_answer(struct luod_client *client, const char *op, const char *phase);
 int luod_follow(struct luod_client *client, const char *phase);
 int luod_load_next(struct luod_client *client);
+int luod_load_in_vain(struct luod_client *client);
 int luod_loaded(void);
 
 #endif /* _LUOD_UTIL_H */
