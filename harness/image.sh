@@ -1,12 +1,13 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# Build the guest's initramfs, $OUT/share/initrd: busybox, kexec, dtc, the selftests,
-# the tools, the libraries of all of them, modules if there are any. $OUT/share is what
-# the guest sees as /host, with both kernels beside it.
+# Build the guest's initramfs, $OUT/share/initrd: busybox, kexec, dtc, the tools, the
+# libraries of all of them, modules if there are any. $OUT/share is what the guest sees
+# as /host, with both kernels beside it, and the selftests.
 #
-# The guest of `make bench` has the probe only: at each kexec, both kernels compute a
-# checksum of the initramfs, and in a large one that is most of what a case takes.
+# Every kernel unpacks the initramfs, and at each kexec two compute a checksum of it:
+# what few guests need stays outside. The guest of `make bench` has the probe only; for
+# the other kernels that one is in $OUT/share-probe.
 
 # shellcheck source=lib.sh
 . "$(dirname "$0")/lib.sh"
@@ -17,17 +18,17 @@ SHARE=$OUT/share
 PROGRAMS=${PROGRAMS:-$OUT}
 HEADERS=$PROGRAMS/usr/include
 
-# build_selftests ARGUMENTS-OF-MAKE
+# build_selftests DIRECTORY ARGUMENTS-OF-MAKE
 build_selftests()
 {
 	[[ -e $TREE/$SELFTESTS/Makefile ]] || {
 		say "no $SELFTESTS/Makefile yet: a guest without tests"
 		return 0
 	}
-	mkdir -p "$PROGRAMS/selftests"
+	mkdir -p "$1"
 	logged "selftests$FLAVOUR" "see $SELFTESTS" \
 		make -C "$TREE/$SELFTESTS" -j"$JOBS" ARCH="$ARCH" CC='ccache gcc' \
-		OUTPUT="$PROGRAMS/selftests" KHDR_INCLUDES="-isystem $HEADERS" "$@"
+		OUTPUT="$1" KHDR_INCLUDES="-isystem $HEADERS" "${@:2}"
 }
 
 build_tools()
@@ -111,11 +112,23 @@ fill_root()
 	share_modules
 	cp "$TOP/harness/guest/init" "$ROOT/init"
 	cp "$TOP/harness/guest/probe" "$ROOT/tests/lu_probe"
+	share_tests
 	echo 'root:x:0:0:root:/:/bin/sh' >"$ROOT/etc/passwd"
 }
 
-# Every kernel unpacks the initramfs, and at each kexec two compute a checksum of it:
-# modules that few tests load stay outside.
+# init copies what its guest runs. Debian's kernel, which the tests of kexec go into, has
+# no 9p before it has modules.
+share_tests()
+{
+	local f
+
+	mkdir -p "$SHARE/tests"
+	find "$ROOT/tests" -maxdepth 1 -type f ! -name luo_kexec | while read -r f; do
+		share "$f" "tests/${f##*/}"
+		ln -sf "/host/tests/${f##*/}" "$f"
+	done
+}
+
 share_modules()
 {
 	local dir name
@@ -131,11 +144,13 @@ share_modules()
 	done
 }
 
-fill_bench_root()
+# Static: it is alone.
+fill_probe_root()
 {
+	build_selftests "$PROGRAMS/selftests-static" "$PROGRAMS/selftests-static/lu_bench"
 	rm -rf "$ROOT"
 	mkdir -p "$ROOT"/{dev,proc,sys,tmp,host,tests}
-	cp "$PROGRAMS/selftests/lu_bench" "$ROOT/tests/"
+	cp "$PROGRAMS/selftests-static/lu_bench" "$ROOT/tests/"
 	strip "$ROOT/tests/lu_bench"
 }
 
@@ -156,28 +171,38 @@ share()
 	}
 }
 
-main()
+# share_guest: what is in $ROOT, and both kernels, to $SHARE.
+share_guest()
 {
-	take_lock
-	step "build the guest ($(basename "$OUT"))"
 	mkdir -p "$SHARE"
-	if [[ $FLAVOUR == -bench ]]; then
-		build_selftests "$PROGRAMS/selftests/lu_bench"
-		fill_bench_root
-	else
-		# Not static, as they are elsewhere: each kernel of each guest unpacks
-		# all of them, and one C library is less than thirty.
-		build_selftests LDFLAGS= all
-		build_tools
-		build_samples
-		fill_root
-	fi
 	pack >"$OUT/initrd.new"
 	share "$OUT/initrd.new" initrd
 	rm "$OUT/initrd.new"
 	share "$OUT/bzImage-a" bzImage-a
 	share "$OUT/bzImage-b" bzImage-b
-	done_step "$(du -k "$SHARE/initrd" | cut -f1) KiB initrd, $(find "$ROOT/tests" -type f | wc -l) programs"
+}
+
+main()
+{
+	local programs
+
+	take_lock
+	step "build the guest ($(basename "$OUT"))"
+	if [[ $FLAVOUR != -bench ]]; then
+		# Not static, as they are elsewhere: one C library is less than thirty.
+		build_selftests "$PROGRAMS/selftests" LDFLAGS= all
+		build_tools
+		build_samples
+		mkdir -p "$SHARE"
+		fill_root
+		share_guest
+		programs=$(find "$ROOT/tests" ! -type d | wc -l)
+		say "$(du -k "$SHARE/initrd" | cut -f1) KiB initrd, $programs programs"
+		SHARE=$SHARE-probe ROOT=$ROOT-probe
+	fi
+	fill_probe_root
+	share_guest
+	done_step "$(du -k "$SHARE/initrd" | cut -f1) KiB initrd for the probe"
 }
 
 main

@@ -10,7 +10,7 @@
 #
 #	NAME  BINARY[:TEST][+...]  [mem=512M] [smp=2] [timeout=60] [cmdline="..."]
 #	      [qemu="..."] [accel=count] [disk=1G] [expect="regex"] [allow="regex"]
-#	      [only=FLAVOUR] [not=FLAVOUR] [full=1] [debug=1] [skip=1]
+#	      [only=FLAVOUR] [not=FLAVOUR] [full=1] [debug=1] [skip=1] [share=probe]
 #
 #	NAME		of the guest and its logs in build/logs
 #	BINARY[:TEST]	program in the test directory; one test of it (-t TEST).
@@ -29,6 +29,7 @@
 #	only, not	run the line with (without) this kernel: debug, plain
 #	full		too long for every day: run the line only if FULL=1
 #	debug		one of those that make test runs with the debug kernel, too
+#	share		probe: a guest that has nothing but lu_bench
 #	skip		tests of it may be skipped; elsewhere nothing has a reason to be,
 #			in the kernels that are made for the tests (this one and debug)
 #
@@ -67,7 +68,7 @@ parse()
 	mapfile -t words < <(xargs -n1 printf '%s\n' <<<"$1")
 	field=([name]=${words[0]} [test]=${words[1]:-} [mem]=512M [smp]=2
 		[timeout]=60 [cmdline]='' [qemu]='' [accel]='' [disk]='' [expect]=''
-		[allow]='' [only]='' [not]='' [full]='' [debug]='' [skip]='')
+		[allow]='' [only]='' [not]='' [full]='' [debug]='' [skip]='' [share]='')
 	[[ -n ${field[test]} ]] || die "qemu-tests.list: no program: $1"
 	for word in "${words[@]:2}"; do
 		[[ $word == *=* && -n ${field[${word%%=*}]+x} ]] ||
@@ -137,7 +138,7 @@ guest()
 	exec 8>"$(dirname "$RESULTS")/$name.lock"
 	flock 8
 	start=$(now)
-	"$TOP/harness/vm.sh" -m "${field[mem]}" -s "${field[smp]}" -t "${field[timeout]}" \
+	SHARE=$OUT/share${field[share]:+-${field[share]}} "$TOP/harness/vm.sh" -m "${field[mem]}" -s "${field[smp]}" -t "${field[timeout]}" \
 		-a "${field[accel]}" -q "${field[qemu]}" -d "${field[disk]}" \
 		-l "$name" "lu.test=${field[test]}" "${field[cmdline]}" \
 		>"$LOGS/$name.qemu" 2>&1 8>&- || rc=$?

@@ -174,7 +174,7 @@ LIFECYCLE(free_at_init)
 
 /*
  * kho_scratch= counts where nothing was handed over, or what was could not be
- * used: the checksums are damaged for that.
+ * used: the checksums are damaged for that. With lu.forms=N the first N are tried.
  */
 static const struct {
 	const char *arg;
@@ -182,16 +182,16 @@ static const struct {
 } forms[] = {
 	{ "300%" },
 	{ "97M,0,0", 100 },
-	{ "64M,32M,0", 96 },
+	{ "96M" }, { "1M,0,0" }, { "1T,0,0" },
 	{ "0,0,96M", 96 },
-	{ "99%" }, { "3", }, { "96M", }, { "96M,0", }, { "0,0,0" }, { "some" },
-	{ "1M,0,0" }, { "12M,12M,12M" },
-	{ "1T,0,0" }, { "0,16E,16E" },
+	{ "64M,32M,0", 96 },
+	{ "99%" }, { "3" }, { "96M,0" }, { "0,0,0" }, { "some" },
+	{ "12M,12M,12M" }, { "0,16E,16E" },
 };
 
 LIFECYCLE(scratch_forms)
 {
-	const int last = ARRAY_SIZE(forms) + 2;
+	const int last = (lu_param_u64("lu.forms") ?: ARRAY_SIZE(forms)) + 2;
 	struct areas areas;
 	char more[80];
 	int session, i;
