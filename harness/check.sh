@@ -388,8 +388,8 @@ units()
 	local dir=$WORK/tools-liveupdate
 
 	make -s -C "$TOP/tools/liveupdate" OUTPUT="$dir/" sbindir="$dir/luod" \
-		"$dir"/units/luod.{service,socket} 2>&1 || true
-	{ systemd-analyze verify --man=no "$dir"/units/luod.{service,socket} 2>&1 || true; } |
+		"$dir"/installed/luod.{service,socket} 2>&1 || true
+	{ systemd-analyze verify --man=no "$dir"/installed/luod.{service,socket} 2>&1 || true; } |
 		{ grep -v -E "Unknown key.* '(SurviveFinalKillSignal|FileDescriptorStorePreserve)'" || true; }
 }
 
