@@ -103,6 +103,7 @@ test-full: kernel systemd
 		KHDR_INCLUDES="-isystem $(CURDIR)/include/uapi" fuzz
 	@$(MAKE) test-nodeferred T='^(one-memfd|sessions-and-files|memfd-scattered-in-memory|matrix-(hugepages|nodes))$$'
 	@$(MAKE) off
+	@$(MAKE) kernel-rt
 
 off: kernel kernel-plain
 	@$(H)/off.sh
@@ -176,7 +177,8 @@ install: deps
 
 .PHONY: clean distclean
 clean:
-	rm -rf $(B)/x86_64* $(B)/results* $(B)/logs $(B)/accel $(B)/install $(B)/fuzz $(B)/check
+	[ ! -d $(B) ] || find $(B) -mindepth 1 -maxdepth 1 ! -name linux ! -name base ! -name tree ! -name 'applied*' \
+		! -name ccache -exec rm -rf {} +
 
 distclean:
 	rm -rf $(B)

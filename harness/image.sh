@@ -111,6 +111,7 @@ fill_root()
 	done
 	share_modules
 	cp "$TOP/harness/guest/init" "$ROOT/init"
+	cp "$TOP/harness/guest/fstab" "$ROOT/etc/fstab"
 	cp "$TOP/harness/guest/probe" "$ROOT/tests/lu_probe"
 	share_tests
 	echo 'root:x:0:0:root:/:/bin/sh' >"$ROOT/etc/passwd"

@@ -5,33 +5,8 @@
 #
 #	test.sh [PATTERN]	only the lines whose name matches (extended regex)
 #
-# tools/testing/selftests/liveupdate/qemu-tests.list says what to run, one guest a
-# line; '#' starts a comment, words are quoted as in the shell:
-#
-#	NAME  BINARY[:TEST][+...]  [mem=512M] [smp=2] [timeout=60] [cmdline="..."]
-#	      [qemu="..."] [accel=count] [disk=1G] [expect="regex"] [allow="regex"]
-#	      [only=FLAVOUR] [not=FLAVOUR] [full=1] [debug=1] [skip=1] [share=probe]
-#
-#	NAME		of the guest and its logs in build/logs
-#	BINARY[:TEST]	program in the test directory; one test of it (-t TEST).
-#			Several that do not kexec can share a boot: A:TEST+B
-#	mem, smp	size of the guest; kernel-debug and -debian add to mem
-#	timeout		seconds until the guest is killed, on a machine that has nothing
-#			else to do; emulated: twice, these kernels: four times
-#	cmdline		added to the kernel command line, also after the kexec
-#	qemu		options added to QEMU's
-#	accel		another one than of the others, as for vm.sh: count, or nested
-#			for a guest that has guests
-#	disk		size of an empty disk for the guest; with one, a reset of the
-#			guest starts the first kernel again instead of ending QEMU
-#	expect		has to be found in the console or in the test's output
-#	allow		lines of the console that are no warnings for once
-#	only, not	run the line with (without) this kernel: debug, plain
-#	full		too long for every day: run the line only if FULL=1
-#	debug		one of those that make test runs with the debug kernel, too
-#	share		probe: a guest that has nothing but lu_bench
-#	skip		tests of it may be skipped; elsewhere nothing has a reason to be,
-#			in the kernels that are made for the tests (this one and debug)
+# tools/testing/selftests/liveupdate/qemu-tests.list says what to run, and at its top
+# what its words mean.
 #
 # A guest passes if the test ends with LU-EXIT 0 in time, says "ok" at least once
 # and "not ok" never, and the console is free of warnings. The "ok" and "not ok"
@@ -68,7 +43,7 @@ parse()
 	mapfile -t words < <(xargs -n1 printf '%s\n' <<<"$1")
 	field=([name]=${words[0]} [test]=${words[1]:-} [mem]=512M [smp]=2
 		[timeout]=60 [cmdline]='' [qemu]='' [accel]='' [disk]='' [expect]=''
-		[allow]='' [only]='' [not]='' [full]='' [debug]='' [skip]='' [share]='')
+		[allow]='' [only]='' [not]='' [full]='' [debug]='' [share]='')
 	[[ -n ${field[test]} ]] || die "qemu-tests.list: no program: $1"
 	for word in "${words[@]:2}"; do
 		[[ $word == *=* && -n ${field[${word%%=*}]+x} ]] ||
@@ -116,7 +91,7 @@ reasons()
 	grep -q '^ok ' "$out" || echo 'no test said "ok"'
 	grep -q -x 'LU-EXIT 0' "$out" ||
 		echo "$(grep -m 1 '^LU-EXIT' "$out" || echo 'no LU-EXIT'): the test did not end well"
-	[[ ${FLAVOUR:--debug} != -debug || -n ${field[skip]} ]] ||
+	[[ ${FLAVOUR:--debug} != -debug ]] ||
 		grep -m 5 '^ok .*# SKIP' "$out" | sed 's/^/skipped: /' || true
 	grep -v -E "${field[allow]:-^\$ no}" "$log" | grep -E -m 5 "$BAD" | sed 's/^/console: /' || true
 	[[ -z ${field[expect]} ]] || grep -q -E -- "${field[expect]}" "$log" "$out" ||

@@ -2,7 +2,7 @@
 /*
  * An update on a host whose init is systemd, by luod as it is installed: the socket
  * starts it, systemd makes the reboot and ends everybody but luod, and starts it
- * again in the next kernel. harness/systemd.sh makes that host.
+ * again in the next kernel. Such a host is made elsewhere.
  *
  * There are two clients: this test, which no shutdown stops, and "client" below in
  * a service like any other, which is stopped when it has been suspended.

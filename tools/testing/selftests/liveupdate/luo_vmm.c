@@ -33,7 +33,7 @@
 /* Address space for a VMM without the memory of its guest. */
 #define LITTLE		(8 * LU_MIB)
 
-/* Lines for the spectator of make demo. */
+/* Lines for who looks on. */
 #define DEMO(what, fmt, ...)						\
 do {									\
 	printf("DEMO: %-10s " fmt "\n", what, ##__VA_ARGS__);		\
@@ -213,7 +213,7 @@ TEST_F_TIMEOUT(vmm, guest_goes_on, LU_TIMEOUT)
 	ASSERT_EQ(0, jump(self, &event));
 }
 
-/* What make demo shows. */
+/* With a line for each step, to be looked at. */
 TEST_F_TIMEOUT(vmm, two_guests, LU_TIMEOUT)
 {
 	static const char * const names[VMS_MAX] = { "red", "blue" };

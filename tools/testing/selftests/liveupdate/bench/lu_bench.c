@@ -426,7 +426,7 @@ int main(void)
 	int nr, stage;
 
 	if (getpid() != 1) {
-		printf("1..0 # SKIP the init of a guest, see make bench\n");
+		printf("1..0 # SKIP it is the init of a guest\n");
 		return 4;
 	}
 	mount_all();
