@@ -7,11 +7,13 @@
 * Every test that README.md names for a feature is there, and so is every target
   that it or harness/README.md has its reader make.
 * harness/README.md has every step of "make check".
+* Every DOC: block is in a document.
 
 Runs in the assembled tree; the argument is the repository."""
 
 import fnmatch
 import glob
+import os
 import re
 import subprocess
 import sys
@@ -87,7 +89,21 @@ def check_steps(repository):
             yield f"harness/README.md: make check STEP={step} is not in it"
 
 
-CHECKS = (check_tests, check_targets, check_steps)
+def check_blocks(repository):
+    files = subprocess.run(["git", "-C", repository, "ls-files", "-co", "--exclude-standard"],
+                           text=True, check=True, capture_output=True).stdout.splitlines()
+    files = [f for f in files if os.path.exists(f"{repository}/{f}")]
+    included = set()
+    for path in fnmatch.filter(files, "Documentation/*.rst"):
+        included.update(re.findall(r"^\.\. kernel-doc:: (\S+)\n +:doc: (.*\S)",
+                                   read(f"{repository}/{path}"), flags=re.M))
+    for path in [f for f in files if re.search(r"\.[ch]$", f)]:
+        for title in re.findall(r"^ \* DOC: (.*\S)", read(f"{repository}/{path}"), flags=re.M):
+            if (path, title) not in included:
+                yield f"{path}: in no document: DOC: {title}"
+
+
+CHECKS = (check_tests, check_targets, check_steps, check_blocks)
 problems = [*check_messages(), *(p for check in CHECKS for p in check(sys.argv[1]))]
 print(*problems, sep="\n", end="\n" if problems else "")
 sys.exit(bool(problems))

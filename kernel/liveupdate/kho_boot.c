@@ -13,11 +13,11 @@
  * 1. kho_populate() notes what the boot loader's data says, and
  *    kho_memory_setup(), when memblock knows the memory, makes scratch the only
  *    part of it that memblock gives out.
- * 2. kho_memory_takeover(), when all memory is mapped: the map is checked and
- *    walked once. Its nodes are reserved. Of every block of the page
- *    allocator's largest order it is noted whether something in it is
- *    preserved, and the longest runs of blocks in which nothing is are opened
- *    to memblock, for what scratch is not meant for.
+ * 2. kho_memory_takeover(), when all memory is mapped: the map is checked, its
+ *    nodes are reserved, and of every block of the page allocator's largest
+ *    order it is noted whether something in it is preserved. The longest runs
+ *    of blocks in which nothing is are opened to memblock, for what scratch is
+ *    not meant for.
  * 3. Where memblock hands its free ranges to the page allocator (at once, or
  *    deferred and in parallel), kho_free_around() gives the runs between
  *    preserved pages and nothing else. So preserved pages never become

@@ -3,19 +3,27 @@
  * Kexec Handover: what its files share. Nothing outside kernel/liveupdate/k*.c
  * includes this.
  *
- * Calls go down only:
+ * Mostly, calls go down:
  *
+ *	kexec_handover_debugfs.c
+ *				what is handed over, for root to see
  *	kexec_handover.c	switch, root FDT, subtrees, init
  *	kho_kexec.c		the next image: placement, fitness, checksums
  *	kho_boot.c		taking over from the previous kernel
  *	kho_verify.c		is the previous kernel's map to be believed?
  *	kho_chain.c kho_vmalloc.c
- *	kho_pages.c kho_poison.c
- *				preserve and restore folios and pages
+ *				lists, and areas of vmalloc()
+ *	kho_pages.c		preserve folios and pages
+ *	kho_restore.c		restore them
+ *	kho_poison.c		those that the hardware has lost
+ *	kho_debug.c		checks, and damage for the tests
  *	kho_map_runs.c		many changes of the page map at a time
  *	kho_pagemap.c		the radix tree of preserved pages
  *	kho_scratch.c		memory in which nothing is preserved
  *	kho_ram.c		memory that the next kernel will find
+ *
+ * The exceptions: the root FDT and its checksum are asked for from below, and a
+ * map that is not to be believed is given up from where that is found.
  */
 #ifndef _KHO_INTERNAL_H
 #define _KHO_INTERNAL_H

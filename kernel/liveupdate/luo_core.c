@@ -9,9 +9,9 @@
  * LUO carries open files over a kexec. Agents collect files in sessions; at
  * the reboot every file's handler is told to freeze it, and what the next
  * kernel needs to know about sessions and files is written into memory that
- * Kexec Handover (KHO) takes across. The next kernel reads it in early in its
- * boot, keeps it in structures of its own, and hands sessions and files back
- * when they are asked for.
+ * Kexec Handover (KHO) takes across. The next kernel checks it early in its
+ * boot, reads sessions in for the first who asks, keeps them in structures of
+ * its own, and hands them and their files back when they are asked for.
  *
  * Requests and the reboot exclude each other by &luo_gate. The reboot takes it
  * for writing and keeps it: from the freeze to the jump no session changes.
@@ -172,7 +172,10 @@ static int luo_freeze_all(void)
  *
  * * -%EINTR  - killed while waiting for a request to end, or for memory
  * * -%ENOMEM - sessions that came in could not be read in so far
- * * another error of a handler; nothing is frozen then, and sessions work on
+ * * -%EBUSY  - somebody holds state that files shared
+ * * another error of a handler or of an FLB
+ *
+ * With an error nothing is frozen, and sessions work on.
  */
 int liveupdate_reboot(void)
 {

@@ -1,12 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * Live Update Orchestrator: a test of state that is wanted early in the boot.
- */
-
-/**
- * DOC: Early test
  *
- * With ``luo_early_test`` on the command line an FLB is bound to memfds, a page
+ * With luo_early_test on the command line an FLB is bound to memfds, a page
  * with the number of the update. Its object is asked for at core_initcall, when
  * no handler is there, and a line says what came of it.
  */

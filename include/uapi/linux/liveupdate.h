@@ -176,8 +176,9 @@ struct liveupdate_ioctl_retrieve_session_id {
  *
  * Fails with EINVAL for an outgoing session or if @reserved is not 0, ENOENT
  * when there is no session with this id, EBUSY while somebody holds it or when
- * a file is not ready for it, and EOPNOTSUPP while nothing in this kernel
- * handles a file that was not retrieved. Nothing has changed then.
+ * a file is not ready for it, EOPNOTSUPP while nothing in this kernel handles a
+ * file that was not retrieved, and EAGAIN when state that files share cannot be
+ * had now. Nothing has changed then.
  */
 struct liveupdate_ioctl_discard_session {
 	__u32 size;
@@ -197,8 +198,10 @@ struct liveupdate_ioctl_discard_session {
  *
  * Fails with EBADF for a descriptor that is not open, EEXIST for a token that
  * is in use, ENOENT for a kind of file that cannot be preserved, EBUSY for a
- * file that is preserved already, EINVAL on an incoming session, or with the
- * error of the kind of file. The file is then as it was before.
+ * file that is preserved already, EINVAL on an incoming session, ENOTUNIQ on a
+ * finished one whose name is in use, EAGAIN when state that files share cannot
+ * be had now, or with the error of the kind of file. The file is then as it was
+ * before.
  */
 struct liveupdate_session_preserve_fd {
 	__u32 size;
@@ -241,8 +244,9 @@ struct liveupdate_session_retrieve_fd {
  * from here on, what nobody retrieved is freed, and the session is empty.
  *
  * Fails with EBUSY when a file is not ready for it, EOPNOTSUPP while nothing
- * in this kernel handles one that was not retrieved, and EINVAL on an outgoing
- * session. Nothing has changed then.
+ * in this kernel handles one that was not retrieved, EAGAIN when state that
+ * files share cannot be had now, and EINVAL on an outgoing session or if
+ * @reserved is not 0. Nothing has changed then.
  */
 struct liveupdate_session_finish {
 	__u32 size;
@@ -258,7 +262,7 @@ struct liveupdate_session_finish {
  * @reserved: in: 0
  * @name:     out: the session's name, ends in a NUL
  *
- * Works on every session at any time.
+ * Works on every session at any time. Fails with EINVAL if @reserved is not 0.
  */
 struct liveupdate_session_get_name {
 	__u32 size;

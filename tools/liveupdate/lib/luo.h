@@ -102,8 +102,8 @@ int luo_next(int device, struct luo_session_info *info);
  * @id: from luo_next()
  *
  * Return: the session's descriptor; -ENOENT when it is no more, -EINVAL for an
- * outgoing one, -EBUSY while somebody holds it, -EOPNOTSUPP on kernels that
- * have no such list.
+ * outgoing one, -EBADMSG for a damaged one, -EBUSY while somebody holds it,
+ * -EOPNOTSUPP on kernels that have no such list.
  */
 int luo_retrieve_id(int device, uint64_t id);
 

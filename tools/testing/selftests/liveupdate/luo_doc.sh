@@ -11,7 +11,8 @@
 # A command with output in the document may fail, another may not. "kexec -e" and
 # "luoctl update" go to the next kernel, where the rest is done. Blocks of other kinds
 # hold no command, unless a comment says why it is not run: ".. not run: WHY" (in
-# Markdown: "<!-- not run: WHY -->").
+# Markdown: "<!-- not run: WHY -->"). In Markdown every indented block has to say why:
+# nothing tells the commands there from other lines.
 #
 # The build appends the document (see Makefile), so that one file is the test.
 
@@ -24,7 +25,8 @@ split()
 	sed '1,/^# The document:$/d' "$0" | awk -v dir="$dir" '
 	function end_of_block() { block = ""; indent = 0 }
 	function problem(text) { print text ": " $0 > (dir "/problems") }
-	{ match($0, /^ */); depth = RLENGTH }
+	NR == 1 { markdown = /^# / }
+	{ match($0, /^ */); depth = RLENGTH; after_blank = blank; blank = !NF }
 	block && !fenced && NF && depth < indent { end_of_block() }
 	/^ *\.\. not run: ./ || /^<!-- not run: ./ { excused = 1; next }
 	/^```/ {
@@ -38,6 +40,11 @@ split()
 	!block && /^ *\.\. code-block:: console/ { block = "run"; indent = depth + 3; next }
 	!block && /::( |$)/ && !/^ *\.\. (kernel-doc|toctree|contents)::/ {
 		block = excused ? "excused" : "other"; excused = 0; indent = depth + 1; next
+	}
+	markdown && !block && after_blank && NF && depth >= 4 {
+		if (!excused)
+			problem("an indented block that is not run")
+		block = "excused"; excused = 0; indent = 4; next
 	}
 	!block && /^ +# / { problem("a command in no block") }
 	block == "other" && /^ *[#$] / { problem("a command in a block that is not run") }
