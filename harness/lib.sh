@@ -23,8 +23,6 @@ BUILD=$(cd "$BUILD" && pwd)
 export CCACHE_DIR=${CCACHE_DIR:-$BUILD/ccache}
 # An object is the same wherever the tree is.
 export CCACHE_BASEDIR=$BUILD CCACHE_NOHASHDIR=1
-# What it is compiled from comes from the compiler: nothing is preprocessed once more.
-export CCACHE_DEPEND=1
 export LC_ALL=C
 
 if [[ -t 1 ]]; then
