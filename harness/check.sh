@@ -217,6 +217,9 @@ references()
 check_references()
 {
 	added | each references references
+	# What the kernel does not have is not named in what goes there.
+	verdict 'names of the harness' "$(added | (cd "$TREE" && xargs -d '\n' grep -n -E \
+		'(^|[^_[:alnum:]])harness/|make (demo|bench|test-|series|refresh)') || true)"
 	verdict get_abi "$(perl "$TREE/scripts/get_abi.pl" validate --dir "$TREE/Documentation/ABI" 2>&1 |
 		grep -F -f <(added '^Documentation/ABI/'; echo /) || true)"
 }

@@ -113,8 +113,9 @@ int luo_retrieve_id(int device, uint64_t id);
  * @id: from luo_next()
  *
  * Return: 0; -ENOENT when it is no more, -EINVAL for an outgoing one, -EBUSY
- * while somebody holds it or a file is not ready, -EOPNOTSUPP while a file has
- * no handler and on kernels that have no such list.
+ * while somebody holds it or a file is not ready, -EAGAIN while state that its
+ * files share cannot be had, -EOPNOTSUPP while a file has no handler and on
+ * kernels that have no such list.
  */
 int luo_discard(int device, uint64_t id);
 
@@ -131,7 +132,8 @@ int luo_discard(int device, uint64_t id);
  * Return: 0; -EBADF, -EEXIST for a token in use, -ENOENT for a kind of file
  * that cannot be preserved, -EBUSY for a file that is preserved already,
  * -EINVAL on an incoming session, -ENOTUNIQ on a finished one whose name is in
- * use again, or the error of the kind of file.
+ * use again, -EAGAIN while state that such files share cannot be had, or the
+ * error of the kind of file.
  */
 int luo_preserve(int session, int fd, uint64_t token);
 
@@ -153,8 +155,9 @@ int luo_retrieve_fd(int session, uint64_t token);
  * Its files are their holders' alone from here on, what nobody retrieved is
  * freed. The descriptor can be used for the next update.
  *
- * Return: 0; -EBUSY when a file is not ready for it, -EOPNOTSUPP while one
- * that was not retrieved has no handler, -EINVAL on an outgoing session.
+ * Return: 0; -EBUSY when a file is not ready for it, -EAGAIN while state that
+ * files share cannot be had, -EOPNOTSUPP while one that was not retrieved has no
+ * handler, -EINVAL on an outgoing session.
  */
 int luo_finish(int session);
 
