@@ -118,13 +118,13 @@ fill_root()
 }
 
 # init copies what its guest runs. Debian's kernel, which the tests of kexec go into, has
-# no 9p before it has modules.
+# no 9p before it has modules, and Debian's QEMU, which starts lu-guest, no /host.
 share_tests()
 {
 	local f
 
 	mkdir -p "$SHARE/tests"
-	find "$ROOT/tests" -maxdepth 1 -type f ! -name luo_kexec | while read -r f; do
+	find "$ROOT/tests" -maxdepth 1 -type f ! -name luo_kexec ! -name lu-guest.bin | while read -r f; do
 		share "$f" "tests/${f##*/}"
 		ln -sf "/host/tests/${f##*/}" "$f"
 	done
