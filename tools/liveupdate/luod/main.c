@@ -379,6 +379,22 @@ static void say_ready(int background)
 	close(background);
 }
 
+/*
+ * A time that somebody is given begins when it is given, not when luod woke up: the
+ * kernel may have been asked about an image since.
+ */
+static struct event_base *new_base(void)
+{
+	struct event_config *config = event_config_new();
+	struct event_base *made = NULL;
+
+	if (config && !event_config_set_flag(config, EVENT_BASE_FLAG_NO_CACHE_TIME))
+		made = event_base_new_with_config(config);
+	if (config)
+		event_config_free(config);
+	return made;
+}
+
 int main(int argc, char **argv)
 {
 	int fd, background = -1;
@@ -390,7 +406,7 @@ int main(int argc, char **argv)
 	if (options.background)
 		background = go_to_background();
 	raise_limit();
-	base = event_base_new();
+	base = new_base();
 	if (!base || turn_start())
 		die("event loop", -ENOMEM);
 	catch_signals();
