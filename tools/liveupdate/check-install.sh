@@ -111,7 +111,7 @@ check_programs()
 	# The example of libluo(3), which is what people begin with.
 	sed -n '/^\.Bd -literal/,/^\.Ed/{//!p}' "$ROOT/usr/share/man/man3/libluo.3" \
 		>"$WORK/example.c"
-	$CC -D_GNU_SOURCE -Wall -Wextra -Werror -o "$WORK/example" "$WORK/example.c" "${words[@]}"
+	$CC -Wall -Wextra -Werror -o "$WORK/example" "$WORK/example.c" "${words[@]}"
 	! flags --modversion | grep -v -q -x '1\.3' || fail 'another version'
 }
 
