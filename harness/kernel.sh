@@ -41,7 +41,7 @@ kmake()
 	local out=$1
 
 	shift
-	make -C "$TREE" O="$out" ARCH="$ARCH" CC='ccache gcc' HOSTCC='ccache gcc' \
+	make -C "$TREE" O="$out" ARCH="$ARCH" CC="$TOP/harness/cc.sh" HOSTCC='ccache gcc' \
 		-j"$((JOBS + 1))" "$@"
 }
 

@@ -114,7 +114,7 @@ check_tree()
 
 kbuild()
 {
-	make -C "$WORK/linux" O="$WORK/$1" ARCH="$ARCH" CC='ccache gcc' HOSTCC='ccache gcc' \
+	make -C "$WORK/linux" O="$WORK/$1" ARCH="$ARCH" CC="$TOP/harness/cc.sh" HOSTCC='ccache gcc' \
 		-j"$JOBS" "${@:2}" 9>&-
 }
 
