@@ -56,7 +56,7 @@ guest()
 
 	shift 3
 	printf -v list ",$kind:%s" "$@"
-	SHARE=$share "$TOP/harness/vm.sh" -m "$MEM" -s 1 -a count -t "$LIMIT" -l "$name" \
+	SHARE=$share "$TOP/harness/vm.sh" -m "$MEM" -s 1 -a count -t "$LIMIT" -l "$name" -q "-machine pc" \
 		"rdinit=/tests/lu_bench lu.bench=none$list nokaslr loglevel=5" \
 		>"$LOGS/$name.qemu" 2>&1 || rc=$?
 	touch "$LOGS/$name.log" "$LOGS/$name.out"

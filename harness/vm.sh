@@ -85,13 +85,6 @@ patience()
 	cmdline+=' watchdog_thresh=60 rcupdate.rcu_cpu_stall_timeout=120'
 }
 
-# The tables of QEMU's older machine route interrupts by a loop in AML, which takes such a
-# kernel most of the boot, or so long that it is given up.
-debug_options()
-{
-	extra=(-machine q35 "${extra[@]}")
-}
-
 main()
 {
 	local -a qemu
@@ -106,10 +99,10 @@ main()
 	[[ $(accel_options) == *kvm* ]] || cmdline+=' no_timer_check'
 	# Where time is instructions, it does not.
 	[[ $accel == count ]] || patience
-	[[ $FLAVOUR != -debug ]] || debug_options
 	disk_options
+	# q35: the tables of QEMU's older machine route interrupts by a loop in AML.
 	# shellcheck disable=SC2046,SC2207 # words on purpose
-	qemu=(qemu-system-x86_64 -nodefaults -no-user-config -no-reboot -display none
+	qemu=(qemu-system-x86_64 -machine q35 -nodefaults -no-user-config -no-reboot -display none
 		$(accel_options) -m "$mem" -smp "$cpus"
 		-kernel "$SHARE/bzImage-a" -initrd "$SHARE/initrd"
 		-append "$cmdline${*:+ $*}"
