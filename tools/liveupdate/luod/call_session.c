@@ -259,6 +259,9 @@ static int finish_by_id(struct call *call)
 		return call_fail_admin(call);
 	err = luo_discard(call->device, call->req.session_id);
 	after_refresh(call->device);
+	if (err == -ENOENT)
+		return call_fail(call, err, "there is no session with ID %llu",
+				 (unsigned long long)call->req.session_id);
 	return err ? finish_error(call, err) : 0;
 }
 
@@ -301,6 +304,17 @@ static int finish_by_name(struct call *call, uid_t uid)
 	return err;
 }
 
+/* A session that was made without luod bears its whole name, and only its ID ends it. */
+static const char *without_luod(struct call *call)
+{
+	struct luo_session_info info = { 0 };
+
+	while (call->conn->admin && !luo_next(call->device, &info))
+		if (!strcmp(info.name, call->req.name))
+			return "; the one that was made without luod has an ID";
+	return "";
+}
+
 /* End a session from the previous kernel: of one's own, or one nobody wants. */
 int call_finish(struct call *call)
 {
@@ -316,8 +330,9 @@ int call_finish(struct call *call)
 		return err;
 	err = finish_by_name(call, uid);
 	if (err == -ENOENT)
-		return call_fail(call, err, "the previous kernel left no session %s of uid %u",
-				 call->req.name, uid);
+		return call_fail(call, err,
+				 "the previous kernel left no session %s of uid %u%s",
+				 call->req.name, uid, without_luod(call));
 	if (err)
 		return finish_error(call, err);
 	after_finished(uid, call->req.name);

@@ -282,6 +282,22 @@ static void other_sessions(struct __test_metadata *_metadata, struct luo_agent *
 }
 
 /* luoctl's exit statuses, each with what brings it about. */
+/* A session that luod did not make is found by its ID, and luoctl says so. */
+static void finish_of_another(struct __test_metadata *_metadata)
+{
+	int dev = lu_open_dev(), session;
+
+	ASSERT_LE(0, dev);
+	session = lu_create(dev, "another");
+	close(dev);
+	ASSERT_LE(0, session);
+	EXPECT_EQ(1, RUN("finish", "another"));
+	EXPECT_TRUE(luod_said("no session another of uid 0; the one that was made without luod"));
+	close(session);
+	EXPECT_EQ(1, RUN("finish", "another"));
+	EXPECT_TRUE(luod_said("no session another of uid 0\n"));
+}
+
 static void statuses(struct __test_metadata *_metadata)
 {
 	EXPECT_EQ(2, luod_run((char *[]) { CTL, NULL }));
@@ -301,6 +317,8 @@ static void statuses(struct __test_metadata *_metadata)
 	EXPECT_TRUE(luod_said("luoctl: there is no session nobody of uid 0"));
 	EXPECT_EQ(1, RUN("finish", "nobody"));
 	EXPECT_EQ(1, RUN("--id=77", "finish"));
+	EXPECT_TRUE(luod_said("luoctl: there is no session with ID 77"));
+	finish_of_another(_metadata);
 	EXPECT_EQ(1, RUN("update"));
 	EXPECT_TRUE(luod_said("luoctl: no image is loaded"));
 	EXPECT_EQ(1, RUN("cancel"));
