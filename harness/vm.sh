@@ -85,6 +85,15 @@ patience()
 	cmdline+=' watchdog_thresh=60 rcupdate.rcu_cpu_stall_timeout=120'
 }
 
+# Pages, not huge ones, which the host would clear: a guest touches few of its own. Nodes
+# bring theirs.
+memory_options()
+{
+	[[ ${extra[*]} != *memory-backend* ]] || return 0
+	extra+=(-object "memory-backend-memfd,id=ram,size=$mem,share=on"
+		-machine memory-backend=ram)
+}
+
 main()
 {
 	local -a qemu
@@ -100,6 +109,7 @@ main()
 	# Where time is instructions, it does not.
 	[[ $accel == count ]] || patience
 	disk_options
+	memory_options
 	# q35: the tables of QEMU's older machine route interrupts by a loop in AML.
 	# shellcheck disable=SC2046,SC2207 # words on purpose
 	qemu=(qemu-system-x86_64 -machine q35 -nodefaults -no-user-config -no-reboot -display none
