@@ -278,7 +278,8 @@ void *kho_copy_blob(const void *fdt, const char *name, size_t *size)
  *
  * Context: may sleep; from core_initcall on.
  * Return: 0; -ENOENT if the previous kernel gave nothing of this name;
- * -EBADMSG if what it gave does not lie in preserved memory.
+ * -EBADMSG if what it gave does not lie in preserved memory, or nothing of it can
+ * be read.
  */
 int kho_retrieve_subtree(const char *name, phys_addr_t *phys, size_t *size)
 {

@@ -339,7 +339,8 @@ void luo_flbs_unregister_all(struct liveupdate_file_handler *fh)
  *   finished
  *
  * * -%ENOMEM, -%EINTR, -%EAGAIN - try again
- * * another error of retrieve(), which every later attempt gives again
+ * * another error of retrieve(), which every later attempt gives again until
+ *   the files are finished; -%EIO if it made no object
  */
 int liveupdate_flb_get_incoming(struct liveupdate_flb *flb, void **objp)
 {
