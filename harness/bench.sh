@@ -49,7 +49,8 @@ cases()
 	fi
 }
 
-# guest NAME SHARE KIND N...: all cases of a kind, one after the other
+# guest NAME SHARE KIND N...: all cases of a kind, one after the other. On QEMU's older
+# machine, where the boot of README.md was measured.
 guest()
 {
 	local name=bench-$1-$3 share=$2 kind=$3 list=none rc=0

@@ -326,7 +326,7 @@ readme()
 
 check_objects()
 {
-	C=1 build gcc CC="$TOP/harness/cc.sh" HOSTCC='ccache gcc'
+	C=1 build gcc CC="$TOP/harness/cc.sh" HOSTCC="$TOP/harness/cc.sh"
 	programs gcc CC='ccache gcc'
 	readme
 }

@@ -41,7 +41,7 @@ kmake()
 	local out=$1
 
 	shift
-	make -C "$TREE" O="$out" ARCH="$ARCH" CC="$TOP/harness/cc.sh" HOSTCC='ccache gcc' \
+	make -C "$TREE" O="$out" ARCH="$ARCH" CC="$TOP/harness/cc.sh" HOSTCC="$TOP/harness/cc.sh" \
 		-j"$((JOBS + 1))" "$@"
 }
 

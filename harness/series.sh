@@ -114,7 +114,7 @@ check_tree()
 
 kbuild()
 {
-	make -C "$WORK/linux" O="$WORK/$1" ARCH="$ARCH" CC="$TOP/harness/cc.sh" HOSTCC='ccache gcc' \
+	make -C "$WORK/linux" O="$WORK/$1" ARCH="$ARCH" CC="$TOP/harness/cc.sh" HOSTCC="$TOP/harness/cc.sh" \
 		-j"$JOBS" "${@:2}" 9>&-
 }
 

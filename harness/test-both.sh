@@ -25,7 +25,7 @@ build_debug()
 {
 	export PROGRAMS=$OUT
 	nice -n 19 env "${everyday[@]}" FLAVOUR=-debug "$TOP/harness/kernel.sh" &&
-		FLAVOUR=-debug "$TOP/harness/image.sh"
+		nice -n 19 env FLAVOUR=-debug "$TOP/harness/image.sh"
 }
 
 # A process group of its own, to be ended as one.
@@ -41,7 +41,7 @@ end_build()
 {
 	local rc=0
 
-	step 'wait for the debug kernel'
+	step 'wait for the debug kernel (build/logs/build-debug.log)'
 	wait "$builder" || rc=$?
 	builder=''
 	done_step 'over'

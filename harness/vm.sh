@@ -6,7 +6,7 @@
 #	vm.sh [-m MEM] [-s CPUS] [-t SECONDS] [-a ACCEL] [-q "QEMU OPTIONS"]
 #	      [-d SIZE] [-l NAME] [COMMAND LINE...]
 #
-# With -d the guest has an empty disk of this size, and a reset boots it again
+# MEM has its unit: 512M. With -d the guest has an empty disk of this size, and a reset boots it again
 # instead of ending QEMU.
 # With -l the kernel's console goes to $LOGS/NAME.log and what the test prints to
 # $LOGS/NAME.out (the guest's ttyS1), and the exit status is QEMU's, or 124 or 137
@@ -85,8 +85,8 @@ patience()
 	cmdline+=' watchdog_thresh=60 rcupdate.rcu_cpu_stall_timeout=120'
 }
 
-# Pages, not huge ones, which the host would clear: a guest touches few of its own. Nodes
-# bring theirs.
+# Pages, not huge ones, which the host would clear: a memfd has none by default, whatever
+# QEMU asks for, and a guest touches few of its own. Guests with nodes bring their memory.
 memory_options()
 {
 	[[ ${extra[*]} != *memory-backend* ]] || return 0
