@@ -304,15 +304,22 @@ static int finish_by_name(struct call *call, uid_t uid)
 	return err;
 }
 
-/* A session that was made without luod bears its whole name, and only its ID ends it. */
-static const char *without_luod(struct call *call)
+/* A session that was made without luod has its whole name in the kernel: how it is ended. */
+static int no_session_error(struct call *call, int err, uid_t uid)
 {
 	struct luo_session_info info = { 0 };
 
-	while (call->conn->admin && !luo_next(call->device, &info))
-		if (!strcmp(info.name, call->req.name))
-			return "; the one that was made without luod has an ID";
-	return "";
+	while (call->conn->admin && !luo_next(call->device, &info)) {
+		if (strcmp(info.name, call->req.name))
+			continue;
+		if (info.state == LUO_SESSION_OUTGOING)
+			return call_fail(call, err, "%s is for the next kernel: closing it ends it",
+					 call->req.name);
+		return call_fail(call, err, "%s was made without luod: its ID, %llu, ends it",
+				 call->req.name, (unsigned long long)info.id);
+	}
+	return call_fail(call, err, "the previous kernel left no session %s of uid %u",
+			 call->req.name, uid);
 }
 
 /* End a session from the previous kernel: of one's own, or one nobody wants. */
@@ -330,9 +337,7 @@ int call_finish(struct call *call)
 		return err;
 	err = finish_by_name(call, uid);
 	if (err == -ENOENT)
-		return call_fail(call, err,
-				 "the previous kernel left no session %s of uid %u%s",
-				 call->req.name, uid, without_luod(call));
+		return no_session_error(call, err, uid);
 	if (err)
 		return finish_error(call, err);
 	after_finished(uid, call->req.name);

@@ -8,6 +8,7 @@
 
 #include "luo.h"
 #include "lu_harness.h"
+#include "lu_monitor.h"
 #include "luod_util.h"
 
 /* One byte too many. */
@@ -281,23 +282,32 @@ static void other_sessions(struct __test_metadata *_metadata, struct luo_agent *
 	EXPECT_EQ(fds, lu_count_fds());
 }
 
-/* luoctl's exit statuses, each with what brings it about. */
-/* A session that luod did not make is found by its ID, and luoctl says so. */
-static void finish_of_another(struct __test_metadata *_metadata)
+/* One that luod did not make. */
+static int make_another(void)
 {
 	int dev = lu_open_dev(), session;
 
-	ASSERT_LE(0, dev);
+	if (dev < 0)
+		return dev;
 	session = lu_create(dev, "another");
 	close(dev);
+	return session;
+}
+
+/* luoctl says why it does not end that one, and what does. */
+static void finish_of_another(struct __test_metadata *_metadata)
+{
+	int session = make_another();
+
 	ASSERT_LE(0, session);
 	EXPECT_EQ(1, RUN("finish", "another"));
-	EXPECT_TRUE(luod_said("no session another of uid 0; the one that was made without luod"));
+	EXPECT_TRUE(luod_said("another is for the next kernel: closing it ends it"));
 	close(session);
 	EXPECT_EQ(1, RUN("finish", "another"));
 	EXPECT_TRUE(luod_said("no session another of uid 0\n"));
 }
 
+/* luoctl's exit statuses, each with what brings it about. */
 static void statuses(struct __test_metadata *_metadata)
 {
 	EXPECT_EQ(2, luod_run((char *[]) { CTL, NULL }));
@@ -554,10 +564,11 @@ CLIENTS(without_a_reboot)
 
 static void before(struct __test_metadata *_metadata, struct luo_agent *agent)
 {
-	int session = luo_agent_session(agent, "mine", NULL);
+	int another = make_another(), session = luo_agent_session(agent, "mine", NULL);
 	int large = lu_memfd("large", LU_MIB, 1), small = lu_memfd("small", LU_PAGE, 2);
 	struct luo_event event;
 
+	ASSERT_LE(0, another);
 	ASSERT_LE(0, session);
 	ASSERT_EQ(0, RUN("load", "/host/bzImage-b", "-i", "/host/initrd", "-a", "lu.stage=2"));
 	ASSERT_LT(0, SPAWN("update"));
@@ -572,6 +583,26 @@ static void before(struct __test_metadata *_metadata, struct luo_agent *agent)
 	luo_agent_ready(agent, &event);
 	luo_agent_event(agent, &event, -1);
 	ASSERT_STREQ("", "the reboot did not come");
+}
+
+static void another_came(struct __test_metadata *_metadata)
+{
+	struct liveupdate_ioctl_next_session s = { .size = sizeof(s) };
+	char said[80], id[32];
+	int dev = lu_open_dev();
+
+	ASSERT_LE(0, dev);
+	do {
+		ASSERT_EQ(0, lu_next(dev, &s));
+	} while (strcmp((char *)s.name, "another"));
+	close(dev);
+	EXPECT_EQ(1, RUN("finish", "another"));
+	snprintf(said, sizeof(said), "another was made without luod: its ID, %llu, ends it\n",
+		 (unsigned long long)s.id);
+	EXPECT_TRUE(luod_said(said));
+	snprintf(id, sizeof(id), "--id=%llu", (unsigned long long)s.id);
+	EXPECT_EQ(0, RUN(id, "finish"));
+	EXPECT_EQ(1, RUN(id, "finish"));
 }
 
 static void after(struct __test_metadata *_metadata, struct luo_agent *agent)
@@ -612,6 +643,7 @@ CLIENTS(update)
 	ASSERT_EQ(0, luo_agent_connect(&agent, NULL));
 	if (lu_stage() == 1)
 		before(_metadata, agent);
+	another_came(_metadata);
 	after(_metadata, agent);
 	luo_agent_close(agent);
 	EXPECT_EQ(0, luod_stop(luod, SIGTERM));
