@@ -439,6 +439,11 @@ LIFECYCLE(memory_pressure)
 		ASSERT_LE(0, session);
 		nr_pipes = fill_outside(pipes, ARRAY_SIZE(pipes), 12 * LU_KIB);
 		ASSERT_LE(0, nr_pipes);
+		/* Nor in scratch, where compaction could move others to. */
+		full = (uint64_t)count_in_scratch(&areas, fd, size) * LU_PAGE / LU_KIB;
+		for (; filler_size < i && lu_meminfo_kib("MemFree:") > full / 2;
+		     filler_size += LU_MIB)
+			memset(filler + filler_size, 1, LU_MIB);
 		/* Where they would have to migrate to is no memory: nobody dies of that. */
 		err = lu_preserve(session, fd, 1);
 		while (nr_pipes--) {
