@@ -6,8 +6,8 @@
 #	vm.sh [-m MEM] [-s CPUS] [-t SECONDS] [-a ACCEL] [-q "QEMU OPTIONS"]
 #	      [-d SIZE] [-l NAME] [COMMAND LINE...]
 #
-# MEM has its unit: 512M. With -d the guest has an empty disk of this size, and a reset boots it again
-# instead of ending QEMU.
+# MEM has its unit: 512M. With -d the guest has an empty disk of this size, and a reset
+# boots it again instead of ending QEMU.
 # With -l the kernel's console goes to $LOGS/NAME.log and what the test prints to
 # $LOGS/NAME.out (the guest's ttyS1), and the exit status is QEMU's, or 124 or 137
 # when the time is over. Without -l the guest talks to the terminal.
