@@ -153,7 +153,7 @@ static int copy_to(const char *to, const char *from)
 	return n < 0 ? -errno : open(to, O_RDONLY | O_CLOEXEC);
 }
 
-static int load(int stage, int64_t *took)
+static int load(int stage, int64_t *took, int64_t *bytes)
 {
 	int kernel = must("image", copy_to("/image", lu_next_image()));
 	int initrd = must("initrd", copy_to("/initrd", "/host/initrd"));
@@ -164,6 +164,7 @@ static int load(int stage, int64_t *took)
 	err = lu_cmdline(cmdline, sizeof(cmdline), stage, NULL);
 	if (err)
 		return err;
+	*bytes = lseek(kernel, 0, SEEK_END) + lseek(initrd, 0, SEEK_END);
 	start = now();
 	if (syscall(SYS_kexec_file_load, kernel, initrd, strlen(cmdline) + 1, cmdline, 0UL))
 		err = -errno;
@@ -179,7 +180,7 @@ static void leave(const struct bench_case *c, int stage)
 
 	make_note(dev);
 	preserve_case(c, dev);
-	must("load the next kernel", load(stage + 1, &note->figure[LOAD]));
+	must("load the next kernel", load(stage + 1, &note->figure[LOAD], &note->loaded));
 	fflush(stdout);
 	tcdrain(STDOUT_FILENO);
 	note->left = now();

@@ -35,6 +35,7 @@ enum figure {
 /* In a file of its own, preserved with each case. */
 struct note {
 	int64_t left;			/* time of the jump */
+	int64_t loaded;			/* bytes of kernel and initramfs */
 	int64_t base[NR_FIGURES];	/* of the case without anything */
 	int64_t base_free;		/* bytes at init, in that case */
 	int64_t few_preserve;		/* of a file, where they were few */

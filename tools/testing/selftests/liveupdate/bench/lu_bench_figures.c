@@ -124,10 +124,24 @@ static void session_budgets(const struct bench_case *c, const int64_t *figure)
 		    (figure[SESSIONS] + figure[FILES] + figure[FINISH]) / c->n);
 }
 
+/*
+ * An image is summed up twice, when it is loaded and while nothing runs: what its file
+ * has, and not the memory that it unpacks itself in.
+ */
+static void image_budgets(const struct bench_case *c, const int64_t *figure)
+{
+	budget_if(strict || flat, c, "load kernel and initramfs, instructions per byte",
+		  figure[LOAD] / note->loaded, 100);
+	budget_if(strict || flat, c, "reboot(2) to the next kernel, instructions per byte",
+		  (figure[JUMP] - figure[BOOT]) / note->loaded, 100);
+}
+
 void budgets(const struct bench_case *c, const int64_t *figure)
 {
-	if (!c->kind->make)
+	if (!c->kind->make) {
+		image_budgets(c, figure);
 		return;
+	}
 	boot_budget(c, figure);
 	if (c->kind->many && c->n >= FEW) {
 		if (c->kind->sessions)
