@@ -414,8 +414,8 @@ LIFECYCLE(memory_pressure)
 	size_t filler_size, freed = 0, i;
 	int pipes[128][2], nr_pipes;
 	struct areas areas;
-	int session, fd, err;
-	uint64_t full;
+	int session, fd, err, mapped;
+	uint64_t in_scratch;
 	char *filler;
 
 	ASSERT_EQ(0, read_areas(&areas));
@@ -440,8 +440,8 @@ LIFECYCLE(memory_pressure)
 		nr_pipes = fill_outside(pipes, ARRAY_SIZE(pipes), 12 * LU_KIB);
 		ASSERT_LE(0, nr_pipes);
 		/* Nor in scratch, where compaction could move others to. */
-		full = (uint64_t)count_in_scratch(&areas, fd, size) * LU_PAGE / LU_KIB;
-		for (; filler_size < i && lu_meminfo_kib("MemFree:") > full / 2;
+		in_scratch = (uint64_t)count_in_scratch(&areas, fd, size) * LU_PAGE;
+		for (; filler_size < i && lu_meminfo_kib("MemFree:") > in_scratch / LU_KIB / 2;
 		     filler_size += LU_MIB)
 			memset(filler + filler_size, 1, LU_MIB);
 		/* Where they would have to migrate to is no memory: nobody dies of that. */
@@ -462,10 +462,12 @@ LIFECYCLE(memory_pressure)
 		}
 		ASSERT_EQ(0, lu_preserve(session, fd, 1));
 		EXPECT_EQ(0, count_in_scratch(&areas, fd, size));
-		full = count_mapped(&areas, filler, filler_size) * LU_PAGE;
-		printf("# %ju of %ju MiB of scratch in use\n", (uintmax_t)(full / LU_MIB),
-		       (uintmax_t)(areas.total / LU_MIB));
-		EXPECT_LT(areas.total / 3, full);
+		mapped = count_mapped(&areas, filler, filler_size);
+		ASSERT_LE(0, mapped);
+		in_scratch = mapped * LU_PAGE;
+		printf("# %ju of %ju MiB of scratch in use\n",
+		       (uintmax_t)(in_scratch / LU_MIB), (uintmax_t)(areas.total / LU_MIB));
+		EXPECT_LT(areas.total / 3, in_scratch);
 		LU_KEXEC(2);
 	}
 	comes_back(_metadata, self, "pressed", size);

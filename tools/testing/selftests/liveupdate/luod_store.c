@@ -10,6 +10,7 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
+#include <time.h>
 
 #include "lu_harness.h"
 #include "luod_util.h"
@@ -23,6 +24,9 @@
 #define SESSIONS	"{\"op\":\"sessions\"}\n"
 #define FINISH_BOBS	"{\"op\":\"finish\",\"name\":\"vm\",\"uid\":1001}\n"
 #define SHOW_BOBS	"{\"op\":\"show\",\"name\":\"vm\",\"uid\":1001}\n"
+
+#define LOST_WITH_LUOD							\
+	"is lost if luod dies: it is not in the service manager's store: Resource temporarily unavailable\n"
 
 /* Of these two, this one is told from the others. */
 #define ALICES		"luod/1000/vm%1"
@@ -295,6 +299,54 @@ static void call_off(struct __test_metadata *_metadata, FIXTURE_DATA(store) * se
 	ASSERT_EQ(0, await_stored(self, 0));
 }
 
+static uint64_t now_ms(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return t.tv_sec * 1000ULL + t.tv_nsec / 1000000;
+}
+
+/* Messages until there is no room for more. Returns how many, or -errno. */
+static int stop_listening(void)
+{
+	struct sockaddr_un addr = { .sun_family = AF_UNIX, .sun_path = NOTIFY_SOCKET };
+	int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0), n = 0, err;
+
+	err = connect(fd, (struct sockaddr *)&addr, sizeof(addr)) ? -errno : 0;
+	while (!err) {
+		err = send(fd, "READY=1", strlen("READY=1"), 0) < 0 ? -errno : 0;
+		n += !err;
+	}
+	close(fd);
+	return err == -EAGAIN ? n : err;
+}
+
+/* A service manager that does not listen keeps nobody from leaving. */
+static void deaf_manager(struct __test_metadata *_metadata, FIXTURE_DATA(store) * self)
+{
+	uint64_t start, alice;
+	int n;
+
+	suspend(_metadata, self, true);
+	n = stop_listening();
+	ASSERT_LT(0, n);
+	start = now_ms();
+	ASSERT_EQ(0, say_leave(&self->alice));
+	alice = now_ms() - start;
+	EXPECT_EQ(1, luod_times_said("session vm:1 of uid 1000 " LOST_WITH_LUOD));
+	ASSERT_EQ(0, say_leave(&self->bob));
+	EXPECT_EQ(1, luod_times_said("session vm of uid 1001 " LOST_WITH_LUOD));
+	/* It was waited for once. */
+	EXPECT_LT(now_ms() - start - alice, alice / 2);
+	while (n--)
+		ASSERT_EQ(0, hear(self));
+	EXPECT_EQ(0, self->nr);
+	ASSERT_EQ(0, luod_ask(&self->root, LUOD_CANCEL));
+	EXPECT_EQ(0, luod_ask(&self->root, SESSIONS));
+	EXPECT_TRUE(luod_has(&self->root, "\"name\":\"vm:1\""));
+}
+
 /* Alice closes what she has, and Bob does not. */
 static void leave_and_die(struct __test_metadata *_metadata, FIXTURE_DATA(store) * self, bool alice)
 {
@@ -444,6 +496,7 @@ static void before(struct __test_metadata *_metadata, FIXTURE_DATA(store) * self
 	self->carols = be_client(&self->carol, CAROL, "vm");
 	ASSERT_EQ(0, preserve(self->carols, 3));
 	call_off(_metadata, self);
+	deaf_manager(_metadata, self);
 	leave_and_die(_metadata, self, true);
 	take_back(_metadata, self);
 	claim(_metadata, self);

@@ -6,7 +6,8 @@
  * cases as KIND:N; the kernel of stage i measures what it finds of case i - 1,
  * then makes case i and kexecs. Each case ends in a line of figures, and in one
  * for each budget that it has to keep; lu.bench_strict makes those tests, and
- * lu.bench_flat=PERCENT the ones that one of many costs no more than one of few.
+ * lu.bench_flat=PERCENT the ones that one of many costs no more than one of few, and
+ * those on images.
  *
  * Time is the TSC. In an emulated guest with instruction counting it counts
  * instructions, one each, and goes on over the kexec.

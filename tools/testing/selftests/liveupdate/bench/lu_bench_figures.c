@@ -126,14 +126,23 @@ static void session_budgets(const struct bench_case *c, const int64_t *figure)
 
 /*
  * An image is summed up twice, when it is loaded and while nothing runs: what its file
- * has, and not the memory that it unpacks itself in.
+ * has, and not the memory that it unpacks itself in. Each time it is SHA-256 in C, some
+ * 54 instructions a byte: with far fewer, not all of it was summed up.
  */
 static void image_budgets(const struct bench_case *c, const int64_t *figure)
 {
-	budget_if(strict || flat, c, "load kernel and initramfs, instructions per byte",
-		  figure[LOAD] / note->loaded, 100);
-	budget_if(strict || flat, c, "reboot(2) to the next kernel, instructions per byte",
-		  (figure[JUMP] - figure[BOOT]) / note->loaded, 100);
+	int64_t load = figure[LOAD] / note->loaded;
+	int64_t jump = (figure[JUMP] - figure[BOOT]) / note->loaded;
+	bool test = strict || flat, all = load >= 40 && jump >= 40;
+
+	budget_if(test, c, "load kernel and initramfs, instructions per byte", load, 100);
+	budget_if(test, c, "reboot(2) to the next kernel, instructions per byte", jump, 100);
+	if (!test)
+		return;
+	note->failures += !all;
+	note->tests++;
+	printf("%sok %jd %s:%ju: all that was loaded is summed up\n", all ? "" : "not ",
+	       (intmax_t)note->tests, c->kind->name, (uintmax_t)c->n);
 }
 
 void budgets(const struct bench_case *c, const int64_t *figure)
