@@ -21,6 +21,7 @@
 
 #include <linux/cleanup.h>
 #include <linux/fs.h>
+#include <linux/gfp.h>
 #include <linux/kexec_handover.h>
 #include <linux/minmax.h>
 #include <linux/mm.h>
@@ -581,6 +582,19 @@ static int memfd_luo_swap_in(struct memfd_luo *luo, pgoff_t *index)
 	return 0;
 }
 
+/* Pages that are free, or could be, where the kernel's own memory lies. */
+static long memfd_luo_room(void)
+{
+	long room = si_mem_available() + get_nr_swap_pages() -
+		    global_zone_page_state(NR_FREE_CMA_PAGES);
+	struct zone *zone;
+
+	for_each_populated_zone(zone)
+		if (zone_idx(zone) == ZONE_MOVABLE)
+			room -= zone_page_state(zone, NR_FREE_PAGES);
+	return room;
+}
+
 /*
  * Migration takes memory where the kernel's own lies, and what it gives back in
  * exchange is of no use to the kernel. Is there enough for that which has to leave
@@ -588,22 +602,17 @@ static int memfd_luo_swap_in(struct memfd_luo *luo, pgoff_t *index)
  */
 static bool memfd_luo_can_migrate(struct folio **folios, unsigned int nr)
 {
-	long pages = 0, room;
-	struct zone *zone;
+	long pages = 0;
 	unsigned int i;
 
 	for (i = 0; i < nr; i++)
 		if (!folio_is_longterm_pinnable(folios[i]))
 			pages += folio_nr_pages(folios[i]);
-	if (!pages)
+	if (!pages || memfd_luo_room() >= pages)
 		return true;
-
-	room = si_mem_available() + get_nr_swap_pages() -
-	       global_zone_page_state(NR_FREE_CMA_PAGES);
-	for_each_populated_zone(zone)
-		if (zone_idx(zone) == ZONE_MOVABLE)
-			room -= zone_page_state(zone, NR_FREE_PAGES);
-	return room >= pages;
+	/* What lies ready for each CPU is not counted as free. */
+	drain_all_pages(NULL);
+	return memfd_luo_room() >= pages;
 }
 
 /*
