@@ -22,7 +22,7 @@ help:
 #:                      races and order with the debug kernel, too; T=REGEX picks some,
 #:                      for one kernel: test-debug T= is the other
 #:   make test-full     the same and the long ones, without deferred initialization of
-#:                      memory, and "make off"; an hour without KVM
+#:                      memory, and "make off"; hours without KVM
 #:   make off           switched off, the kernel boots and kexecs like the base kernel
 #:   make test-qemu     the distribution's QEMU, unchanged, over two updates
 #:   make test-systemd  luod on a host with the distribution's systemd
