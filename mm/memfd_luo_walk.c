@@ -582,16 +582,18 @@ static int memfd_luo_swap_in(struct memfd_luo *luo, pgoff_t *index)
 	return 0;
 }
 
-/* Pages that are free, or could be, where the kernel's own memory lies. */
+/*
+ * Pages that are free, or could be, where the kernel's own memory lies. An estimate,
+ * rather too high: what is in the page cache may lie elsewhere.
+ */
 static long memfd_luo_room(void)
 {
-	long room = si_mem_available() + get_nr_swap_pages() -
-		    global_zone_page_state(NR_FREE_CMA_PAGES);
+	long room = si_mem_available() + get_nr_swap_pages();
 	struct zone *zone;
 
 	for_each_populated_zone(zone)
-		if (zone_idx(zone) == ZONE_MOVABLE)
-			room -= zone_page_state(zone, NR_FREE_PAGES);
+		room -= zone_page_state(zone, zone_idx(zone) == ZONE_MOVABLE ?
+					NR_FREE_PAGES : NR_FREE_CMA_PAGES);
 	return room;
 }
 
@@ -602,6 +604,7 @@ static long memfd_luo_room(void)
  */
 static bool memfd_luo_can_migrate(struct folio **folios, unsigned int nr)
 {
+	struct zone *zone;
 	long pages = 0;
 	unsigned int i;
 
@@ -610,8 +613,12 @@ static bool memfd_luo_can_migrate(struct folio **folios, unsigned int nr)
 			pages += folio_nr_pages(folios[i]);
 	if (!pages || memfd_luo_room() >= pages)
 		return true;
-	/* What lies ready for each CPU is not counted as free. */
-	drain_all_pages(NULL);
+	/*
+	 * What lies ready for each CPU is not counted as free. By zone, which waits
+	 * for somebody else who is at it.
+	 */
+	for_each_populated_zone(zone)
+		drain_all_pages(zone);
 	return memfd_luo_room() >= pages;
 }
 

@@ -145,6 +145,17 @@ static void image_budgets(const struct bench_case *c, const int64_t *figure)
 	       (intmax_t)note->tests, c->kind->name, (uintmax_t)c->n);
 }
 
+/* Where nothing lay in scratch, nothing of it was measured. For kernels that say where it is. */
+static void scratch_budget(const struct bench_case *c, const int64_t *figure)
+{
+	bool moved = figure[MOVED] > 0;
+
+	note->failures += !moved;
+	note->tests++;
+	printf("%sok %jd %s:%ju: pages were moved out of scratch\n", moved ? "" : "not ",
+	       (intmax_t)note->tests, c->kind->name, (uintmax_t)c->n);
+}
+
 void budgets(const struct bench_case *c, const int64_t *figure)
 {
 	if (!c->kind->make) {
@@ -152,6 +163,8 @@ void budgets(const struct bench_case *c, const int64_t *figure)
 		return;
 	}
 	boot_budget(c, figure);
+	if (c->kind->scratch && figure[KEPT])
+		scratch_budget(c, figure);
 	if (c->kind->many && c->n >= FEW) {
 		if (c->kind->sessions)
 			session_budgets(c, figure);
