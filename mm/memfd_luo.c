@@ -335,8 +335,8 @@ static bool memfd_luo_can_preserve(struct liveupdate_file_handler *handler,
 /*
  * -EBUSY: a folio is in use where it may not stay, or preserved otherwise; or
  * calls of write() or fallocate() leave no gap for more than a second. -ENOMEM,
- * also where a folio cannot be migrated, or too little would be left; -EINTR: killed; -EIO: a page is broken,
- * or its swap is.
+ * also where a folio cannot be migrated, or too little would be left; -EINTR:
+ * killed; -EIO: a page is broken, or its swap is.
  */
 static int memfd_luo_preserve(struct liveupdate_file_op_args *args)
 {
